@@ -1,0 +1,78 @@
+# Copyright The Fairlead Authors.
+# SPDX-License-Identifier: Apache-2.0
+
+# `make help` lists what there is. Whatever is downloaded or built once lies in the cache, FAIRLEAD_CACHE.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+export FAIRLEAD_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/fairlead
+export GOLANGCI_LINT_CACHE ?= $(FAIRLEAD_CACHE)/golangci-lint
+
+# What test, lint and fmt look at: make lint PKG=./runtime/config/...
+PKG ?= ./...
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+# The names of the images: $(IMAGE_PREFIX)/fairlead-runtime:$(IMAGE_TAG).
+IMAGE_PREFIX ?= docker.io/local
+IMAGE_TAG ?= dev
+
+GO_BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
+
+##@ Build
+
+.PHONY: build
+build: ## Build bin/fairlead-operator, bin/fairlead-runtime and bin/kubectl-fairlead, static.
+	$(GO_BUILD) -o bin/fairlead-operator .
+	$(GO_BUILD) -o bin/fairlead-runtime ./runtime
+	$(GO_BUILD) -o bin/kubectl-fairlead ./kubectl-fairlead
+
+.PHONY: images
+images: build ## Build the images without Docker, as bin/images/*.tar (IMAGE_PREFIX, IMAGE_TAG).
+	go -C hack/images run . -binaries '$(CURDIR)/bin' -output '$(CURDIR)/bin/images' \
+	  -prefix '$(IMAGE_PREFIX)' -tag '$(IMAGE_TAG)' -version '$(VERSION)'
+
+.PHONY: generate
+generate: ## Generate deep copies, the CRD and the operator's RBAC from the Go types and markers.
+	hack/generate.sh
+
+##@ Check
+
+.PHONY: test
+test: ## Run all tests but the cluster's: unit, golden, API server, protocol, conformance, clients, tools.
+	hack/test.sh $(PKG)
+
+.PHONY: lint
+lint: ## Lint all modules, or only PKG=./some/package/... of the product's.
+	hack/lint.sh $(if $(filter-out ./...,$(PKG)),$(PKG))
+
+.PHONY: fmt
+fmt: ## Format all Go files of all modules.
+	hack/lint.sh --fmt
+
+.PHONY: verify
+verify: ## Check that generated files and go.mod files are current, then vet, lint and the rules of the repository.
+	hack/verify.sh
+
+##@ Try
+
+.PHONY: prepare
+prepare: ## Install the Debian packages that a local cluster needs (as root; nothing when they are there).
+	hack/prepare.sh
+
+.PHONY: cluster-up
+cluster-up: prepare ## Start a local cluster in namespaces of its own; the first time builds Kubernetes, about ten minutes.
+	go -C hack/cluster run . up
+
+.PHONY: cluster-down
+cluster-down: ## Stop the local cluster and remove all that it made; the cache stays.
+	go -C hack/cluster run . down
+
+##@ Help
+
+.PHONY: help
+help: ## Show this help.
+	@awk 'BEGIN {FS = ":.*##"; printf "Usage: make TARGET [NAME=value]\n"} \
+	  /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-zA-Z0-9_-]+:.*##/ {printf "  %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Copyright The Fairlead Authors.
+# SPDX-License-Identifier: Apache-2.0
+
+# Generates what is generated, in place: hack/generate.sh [--list]
+# --list prints the generated files instead, one a line, for hack/verify.sh.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+if [[ ${1:-} == --list ]]; then
+  find api config charts -name 'zz_generated*.go' -o -path 'config/crd/bases/*.yaml' -o -path 'config/rbac/role.yaml' 2>/dev/null | sort
+  exit 0
+fi
+
+hack/tool.sh controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/...
+hack/tool.sh controller-gen crd:maxDescLen=10000 paths=./api/... output:crd:dir=config/crd/bases
+if [[ -d controllers ]]; then
+  hack/tool.sh controller-gen rbac:roleName=manager-role paths=./controllers/... output:rbac:dir=config/rbac
+fi
