@@ -1,0 +1,3 @@
+module fairlead.dev/fairlead/hack/cluster/pods
+
+go 1.26.0
