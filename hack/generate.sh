@@ -8,12 +8,12 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 if [[ ${1:-} == --list ]]; then
-  find api config charts -name 'zz_generated*.go' -o -path 'config/crd/bases/*.yaml' -o -path 'config/rbac/role.yaml' 2>/dev/null | sort
+  find api config charts -name 'zz_generated*.go' -o -path 'config/crd/fairlead.dev_*.yaml' -o -path 'config/rbac/role.yaml' 2>/dev/null | sort
   exit 0
 fi
 
 hack/tool.sh controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/...
-hack/tool.sh controller-gen crd:maxDescLen=10000 paths=./api/... output:crd:dir=config/crd/bases
+hack/tool.sh controller-gen crd paths=./api/... output:crd:dir=config/crd
 if [[ -d controllers ]]; then
   hack/tool.sh controller-gen rbac:roleName=manager-role paths=./controllers/... output:rbac:dir=config/rbac
 fi
