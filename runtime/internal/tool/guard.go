@@ -1,0 +1,132 @@
+// Copyright The Fairlead Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package tool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"fairlead.dev/fairlead/runtime/config"
+)
+
+// Options are what every backend is guarded with.
+type Options struct {
+	// Name is the tool's, for messages.
+	Name string
+	// Timeout bounds a call, the wait for a free slot included; it is positive.
+	Timeout time.Duration
+	// MaxConcurrency bounds the calls that run at once; it is positive.
+	MaxConcurrency int
+	// Output validates Result.Structured of results that are no errors; nil
+	// validates nothing.
+	Output *config.Schema
+}
+
+// errTimeout is the cause of a context that a Guard's timeout ended.
+var errTimeout = errors.New("the tool's timeout passed")
+
+// Guard returns an Executor that runs inner within a timeout, a bounded number
+// of times at once, and checks what it returns. One Guard belongs to one tool
+// and outlives revisions that leave the tool alone, so that the number of calls
+// is bounded across them.
+func Guard(inner Executor, o Options) Executor {
+	return &guard{inner: inner, options: o, slots: make(chan struct{}, o.MaxConcurrency)}
+}
+
+// guard implements Guard.
+type guard struct {
+	inner   Executor
+	options Options
+	slots   chan struct{}
+}
+
+// Run implements Executor.
+func (g *guard) Run(ctx context.Context, call Call, sink Sink) (Result, error) {
+	bounded, cancel := context.WithTimeoutCause(ctx, g.options.Timeout, errTimeout)
+	defer cancel()
+	select {
+	case g.slots <- struct{}{}:
+	default:
+		if err := g.wait(bounded); err != nil {
+			return Result{}, err
+		}
+	}
+	defer func() { <-g.slots }()
+
+	result, err := g.inner.Run(bounded, call, sink)
+	if err != nil {
+		return Result{}, g.explain(bounded, err)
+	}
+	return result, g.check(&result)
+}
+
+// wait waits for a slot.
+func (g *guard) wait(ctx context.Context) error {
+	select {
+	case g.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		if !errors.Is(context.Cause(ctx), errTimeout) {
+			return g.cancelled(context.Cause(ctx))
+		}
+		return &Error{
+			Outcome: OutcomeBusy,
+			Message: fmt.Sprintf("tool %q is busy: %d calls are running and none ended within %s; try again later", g.options.Name, g.options.MaxConcurrency, g.options.Timeout),
+		}
+	}
+}
+
+// explain turns an error of the backend into one that names the tool and, where
+// the timeout is the reason, the time.
+func (g *guard) explain(ctx context.Context, err error) error {
+	var trace *Trace
+	var known *Error
+	if errors.As(err, &known) {
+		trace = known.Trace
+	}
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, errTimeout):
+		return &Error{
+			Outcome: OutcomeTimeout, Err: err, Trace: trace,
+			Message: fmt.Sprintf("tool %q timed out after %s", g.options.Name, g.options.Timeout),
+		}
+	case cause != nil:
+		return g.cancelled(err)
+	case known != nil:
+		return err
+	default:
+		return &Error{Message: fmt.Sprintf("tool %q failed; the server's log has the reason", g.options.Name), Err: err}
+	}
+}
+
+// cancelled says that the caller went away.
+func (g *guard) cancelled(err error) error {
+	return &Error{Outcome: OutcomeCancelled, Err: err, Message: fmt.Sprintf("the call of tool %q was cancelled", g.options.Name)}
+}
+
+// check validates a result against the tool's output schema.
+func (g *guard) check(result *Result) error {
+	if g.options.Output == nil || result.IsError {
+		return nil
+	}
+	invalid := func(reason string, err error) error {
+		return &Error{
+			Outcome: OutcomeInvalidOutput, Err: err, Trace: result.Trace,
+			Message: fmt.Sprintf("tool %q returned a result that breaks its output schema: %s", g.options.Name, reason),
+		}
+	}
+	if result.Structured == nil {
+		return invalid("there is no structured content; the backend must answer with a JSON object", nil)
+	}
+	value, err := config.DecodeValue(result.Structured)
+	if err != nil {
+		return invalid("it is not valid JSON", err)
+	}
+	if err := g.options.Output.Validate(value); err != nil {
+		return invalid(err.Error(), nil)
+	}
+	return nil
+}
