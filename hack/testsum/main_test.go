@@ -1,0 +1,148 @@
+// Copyright The Fairlead Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestResults(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name    string
+		events  []string
+		want    string
+		counts  string
+		wantErr bool
+	}{
+		{
+			name: "passes quietly",
+			events: []string{
+				`{"Action":"start","Package":"a/b"}`,
+				`{"Action":"output","Package":"a/b","Test":"TestX","Output":"=== RUN   TestX\n"}`,
+				`{"Action":"pass","Package":"a/b","Test":"TestX/one"}`,
+				`{"Action":"pass","Package":"a/b","Test":"TestX"}`,
+				`{"Action":"output","Package":"a/b","Output":"ok  \ta/b\t0.012s\n"}`,
+				`{"Action":"pass","Package":"a/b"}`,
+			},
+			want: "ok  \ta/b\t0.012s\n", counts: "2 0\n",
+		},
+		{
+			name: "failure shows what failed",
+			events: []string{
+				`{"Action":"output","Package":"a/b","Test":"TestY","Output":"    y_test.go:1: fine\n"}`,
+				`{"Action":"output","Package":"a/b","Test":"TestX","Output":"=== RUN   TestX\n"}`,
+				`{"Action":"pass","Package":"a/b","Test":"TestY"}`,
+				`{"Action":"output","Package":"a/b","Test":"TestX","Output":"    x_test.go:1: no\n"}`,
+				`{"Action":"fail","Package":"a/b","Test":"TestX"}`,
+				`{"Action":"output","Package":"a/b","Output":"FAIL\n"}`,
+				`{"Action":"output","Package":"a/b","Output":"FAIL\ta/b\t0.1s\n"}`,
+				`{"Action":"fail","Package":"a/b"}`,
+			},
+			want: "    x_test.go:1: no\nFAIL\ta/b\t0.1s\n", counts: "1 1\n", wantErr: true,
+		},
+		{
+			name: "package does not build",
+			events: []string{
+				`{"ImportPath":"a/b","Action":"build-output","Output":"b.go:1: syntax error\n"}`,
+				`{"ImportPath":"a/b","Action":"build-fail"}`,
+				`{"Action":"output","Package":"a/b","Output":"FAIL\ta/b [build failed]\n"}`,
+				`{"Action":"fail","Package":"a/b","FailedBuild":"a/b"}`,
+			},
+			want: "b.go:1: syntax error\nFAIL\ta/b [build failed]\n", counts: "0 1\n", wantErr: true,
+		},
+		{
+			name: "skipped counts as failed",
+			events: []string{
+				`{"Action":"skip","Package":"a/b","Test":"TestX"}`,
+				`{"Action":"output","Package":"a/b","Output":"ok  \ta/b\t0.1s\n"}`,
+				`{"Action":"pass","Package":"a/b"}`,
+			},
+			want: "--- SKIP: TestX (counted as failed)\nok  \ta/b\t0.1s\n", counts: "0 1\n", wantErr: true,
+		},
+		{
+			name:   "no tests, no line",
+			events: []string{`{"Action":"output","Package":"a","Output":"?   \ta\t[no test files]\n"}`, `{"Action":"skip","Package":"a"}`},
+			counts: "0 0\n",
+		},
+		{
+			name:   "killed",
+			events: []string{`{"Action":"output","Package":"a","Output":"panic\n"}`},
+			want:   "panic\nFAIL\ta\tnever ended\n", counts: "0 1\n", wantErr: true,
+		},
+		{name: "message of the go command", events: []string{`go: cannot find module`}, want: "go: cannot find module\n", counts: "0 0\n"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			summary := filepath.Join(t.TempDir(), "summary")
+			var out bytes.Buffer
+			err := run([]string{"-summary", summary}, strings.NewReader(strings.Join(tt.events, "\n")+"\n"), &out)
+			if errors.Is(err, errFailed) != tt.wantErr || (err != nil && !tt.wantErr) {
+				t.Errorf("got error %v, want failed %t", err, tt.wantErr)
+			}
+			if diff := cmp.Diff(tt.want, out.String()); diff != "" {
+				t.Errorf("output (-want +got):\n%s", diff)
+			}
+			counts, err := os.ReadFile(summary)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if string(counts) != tt.counts {
+				t.Errorf("counts %q, want %q", counts, tt.counts)
+			}
+		})
+	}
+}
+
+func TestTotal(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, counts, want string
+		wantErr            bool
+	}{
+		{name: "passed", counts: "2 0\n40 0\n", want: "42 passed, 0 failed\n"},
+		{name: "failed", counts: "2 0\n40 1\n", want: "42 passed, 1 failed\n", wantErr: true},
+		{name: "nothing ran", want: "0 passed, 0 failed\n", wantErr: true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			summary := filepath.Join(t.TempDir(), "summary")
+			if err := os.WriteFile(summary, []byte(tt.counts), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			var out bytes.Buffer
+			if err := run([]string{"-total", summary}, nil, &out); errors.Is(err, errFailed) != tt.wantErr {
+				t.Errorf("got error %v, want failed %t", err, tt.wantErr)
+			}
+			if out.String() != tt.want {
+				t.Errorf("got %q, want %q", out.String(), tt.want)
+			}
+		})
+	}
+}
+
+func TestOutputIsBounded(t *testing.T) {
+	t.Parallel()
+	p := &packageState{output: map[string][]string{}}
+	for _, test := range []string{"TestX", "TestX", "TestY", "TestY"} {
+		p.keep(event{Test: test, Output: strings.Repeat("x", maxKept/2)})
+	}
+	p.keep(event{Test: "TestY", Output: strings.Repeat("y", 2*maxKept)})
+	if got := p.text(); p.size > maxKept || len(got) != p.size || !strings.HasSuffix(got, "y") {
+		t.Errorf("keeps %d bytes, counts %d, want at most %d", len(got), p.size, maxKept)
+	}
+	p.forget("TestY")
+	if got := p.text(); p.size != len(got) {
+		t.Errorf("keeps %d bytes, counts %d", len(got), p.size)
+	}
+}
