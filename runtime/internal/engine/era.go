@@ -1,0 +1,100 @@
+// Copyright The Fairlead Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import "bytes"
+
+// Era is one of the three generations of MCP's wire. The transport that a
+// message came in by decides it; see EraOf for the endpoint that two share.
+type Era uint8
+
+const (
+	// EraSSE is HTTP+SSE, revision 2024-11-05.
+	EraSSE Era = iota + 1
+	// EraStreamable is Streamable HTTP with sessions, revisions 2025-03-26 to
+	// 2025-11-25.
+	EraStreamable
+	// EraStateless is revision 2026-07-28: every request stands alone.
+	EraStateless
+)
+
+// String gives the era's name in metrics and logs: "sse", "streamable" or
+// "stateless".
+func (e Era) String() string {
+	switch e {
+	case EraSSE:
+		return "sse"
+	case EraStreamable:
+		return "streamable"
+	case EraStateless:
+		return "stateless"
+	default:
+		return "unknown"
+	}
+}
+
+// The revisions of MCP that the engine speaks.
+const (
+	Version20241105 = "2024-11-05"
+	Version20250326 = "2025-03-26"
+	Version20250618 = "2025-06-18"
+	Version20251125 = "2025-11-25"
+	Version20260728 = "2026-07-28"
+)
+
+// Versions are all revisions that the engine speaks, the newest first, as
+// server/discover and UnsupportedProtocolVersion errors list them.
+func Versions() []string {
+	return []string{Version20260728, Version20251125, Version20250618, Version20250326, Version20241105}
+}
+
+// LegacyVersion reports whether v is a revision with an initialize handshake
+// that the engine speaks.
+func LegacyVersion(v string) bool {
+	switch v {
+	case Version20241105, Version20250326, Version20250618, Version20251125:
+		return true
+	default:
+		return false
+	}
+}
+
+// negotiate answers the version that a legacy client asked for: the same if the
+// engine speaks it, else the newest legacy one (2025-11-25 basic/lifecycle,
+// "Version Negotiation").
+func negotiate(requested string) string {
+	if LegacyVersion(requested) {
+		return requested
+	}
+	return Version20251125
+}
+
+// EraOf tells the eras apart on the endpoint that Streamable HTTP and the
+// stateless revision share. A message is stateless if its MCP-Protocol-Version
+// header names that revision or its _meta carries a protocol version, whatever
+// that version is; everything else is legacy (2026-07-28 basic/versioning,
+// "Backward Compatibility"). A body that cannot be decoded is judged by the
+// header alone.
+func EraOf(version string, message []byte) Era {
+	if version == Version20260728 || hasMetaVersion(message) {
+		return EraStateless
+	}
+	return EraStreamable
+}
+
+func hasMetaVersion(message []byte) bool {
+	if !bytes.Contains(message, []byte(metaProtocolVersion)) {
+		return false
+	}
+	env, err := decodeEnvelope(message)
+	if err != nil || env.params == nil {
+		return false
+	}
+	meta, ok := member(env.params, "_meta")
+	if !ok || !isObject(meta) {
+		return false
+	}
+	_, ok = member(meta, metaProtocolVersion)
+	return ok
+}
