@@ -58,7 +58,7 @@ LABEL org.opencontainers.image.title="fairlead-runtime" \
 COPY --from=source /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build-runtime /out/fairlead-runtime /fairlead-runtime
 USER 65532:65532
-EXPOSE 8080/tcp 8081/tcp 8082/tcp
+EXPOSE 8080/tcp 8081/tcp
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 CMD ["/fairlead-runtime", "healthcheck"]
 ENTRYPOINT ["/fairlead-runtime"]
 CMD ["serve", "--config", "/etc/fairlead/server/server.yaml"]

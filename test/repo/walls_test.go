@@ -202,6 +202,38 @@ func TestOrderOfRooms(t *testing.T) {
 	}
 }
 
+// blind says what a room must not know of, on top of the order.
+var blind = []struct {
+	name string
+	room string
+	// direct lists the packages that the room does not import itself; what lower rooms need does not count.
+	direct []string
+}{
+	{name: "engine knows no HTTP", room: "engine", direct: []string{"net/http"}},
+	{name: "stream knows no MCP", room: "stream", direct: own("runtime")},
+	{name: "transport knows no tools", room: "transport", direct: own("runtime/internal/tool", "runtime/internal/catalog", "runtime/internal/source")},
+	{name: "config knows only itself", room: "config", direct: own("runtime/app", "runtime/internal")},
+}
+
+func TestBlindRooms(t *testing.T) {
+	t.Parallel()
+	for _, rule := range blind {
+		t.Run(rule.name, func(t *testing.T) {
+			t.Parallel()
+			for _, p := range list(t) {
+				if room(p.ImportPath) != rule.room {
+					continue
+				}
+				for _, i := range p.Imports {
+					if under(i, rule.direct...) && room(i) != rule.room {
+						t.Errorf("%s imports %s", p.ImportPath, i)
+					}
+				}
+			}
+		})
+	}
+}
+
 func TestPackagesSayWhatTheyHold(t *testing.T) {
 	t.Parallel()
 	for _, p := range list(t) {
