@@ -6,10 +6,13 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 
 	"fairlead.dev/fairlead/hack/cluster/internal/binaries"
+	"fairlead.dev/fairlead/hack/cluster/internal/cluster"
+	"fairlead.dev/fairlead/hack/cluster/internal/layout"
 )
 
 // command is one word of the command line. A command without help is for this program's own use.
@@ -21,9 +24,75 @@ type command struct {
 // commands returns all commands in the order in which people meet them.
 func commands() []command {
 	return []command{
+		{"up", "[--api-listen ADDRESS]", "start the cluster, or wait until the running one is ready", runUp},
+		{"down", "", "remove the cluster and all that it occupies outside of the cache", runDown},
+		{"status", "", "say what runs", runStatus},
+		{"load", "IMAGE.tar...", "import image archives into the node", runLoad},
+		{"kubeconfig", "[--inside]", "print the path of the administrator's kubeconfig", runKubeconfig},
+		{"kubectl", "-- ARGUMENTS", "run the cluster's kubectl", runKubectl},
+		{"exec", "-- COMMAND", "run a command inside, where ClusterIPs and the cluster's names work", runExec},
+		{"forward", "--listen ADDRESS --to HOST:PORT [--detach]", "carry a loopback port to an address inside", runForward},
 		{"build", "[apiserver-only]", "build the programs into the cache", runBuild},
 		{"assets", "", "print the folder with kube-apiserver, etcd and kubectl, for KUBEBUILDER_ASSETS", runAssets},
+		{"supervise", "", "", runSupervise},
+		{"carry", "", "", runCarry},
+		{"resolve", "", "", runResolve},
 	}
+}
+
+// theCluster is the one cluster of this machine.
+func theCluster() *cluster.Cluster {
+	return &cluster.Cluster{
+		Layout: layout.Layout{Root: layout.DefaultRoot},
+		Out:    os.Stderr,
+		Ensure: func(ctx context.Context) (string, error) { return ensure(ctx, binaries.All()) },
+	}
+}
+
+func runUp(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("up", flag.ContinueOnError)
+	listen := flags.String("api-listen", layout.DefaultAPIListen, "where the API server is reached from outside")
+	if err := parse(flags, args); err != nil {
+		return err
+	}
+	return theCluster().Up(ctx, *listen)
+}
+
+func runDown(ctx context.Context, _ []string) error { return theCluster().Down(ctx) }
+
+func runStatus(ctx context.Context, _ []string) error { return theCluster().Status(ctx, os.Stdout) }
+
+func runLoad(ctx context.Context, args []string) error { return theCluster().Load(ctx, args) }
+
+func runKubeconfig(_ context.Context, args []string) error {
+	flags := flag.NewFlagSet("kubeconfig", flag.ContinueOnError)
+	inside := flags.Bool("inside", false, "for programs inside the network namespace")
+	if err := parse(flags, args); err != nil {
+		return err
+	}
+	path, err := theCluster().Kubeconfig(*inside)
+	if err != nil {
+		return err
+	}
+	fmt.Println(path)
+	return nil
+}
+
+func runKubectl(_ context.Context, args []string) error {
+	return theCluster().Kubectl(afterDashes(args))
+}
+
+func runExec(_ context.Context, args []string) error { return theCluster().Exec(afterDashes(args)) }
+
+func runForward(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("forward", flag.ContinueOnError)
+	listen := flags.String("listen", "", "loopback ADDRESS:PORT of this machine")
+	to := flags.String("to", "", "HOST:PORT inside; HOST may be a name such as orders.default.svc.cluster.local")
+	detach := flags.Bool("detach", false, "return at once and forward until `cluster down`")
+	if err := parse(flags, args); err != nil {
+		return err
+	}
+	return theCluster().Forward(ctx, *listen, *to, *detach)
 }
 
 // runBuild fills the cache.
@@ -64,4 +133,23 @@ func ensure(ctx context.Context, names []string) (string, error) {
 		return "", err
 	}
 	return store.Ensure(ctx, names)
+}
+
+// parse reads flags and refuses words that are none.
+func parse(flags *flag.FlagSet, args []string) error {
+	if err := flags.Parse(args); err != nil {
+		return fmt.Errorf("failed to read the flags of `cluster %s`: %w", flags.Name(), err)
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("`cluster %s` takes no argument %q", flags.Name(), flags.Arg(0))
+	}
+	return nil
+}
+
+// afterDashes drops the dashes that end this program's own words.
+func afterDashes(args []string) []string {
+	if len(args) > 0 && args[0] == "--" {
+		return args[1:]
+	}
+	return args
 }

@@ -27,8 +27,6 @@ const (
 	NodeIP = "10.245.0.1"
 	// NodePrefix is NodeIP with the length of its network.
 	NodePrefix = NodeIP + "/24"
-	// Gateway is where the default route points; nothing answers there, so that no packet leaves the machine.
-	Gateway = "10.245.0.254"
 	// ServiceCIDR is the range of ClusterIPs.
 	ServiceCIDR = "10.96.0.0/16"
 	// APIServiceIP is the ClusterIP of the Service kubernetes.default.
