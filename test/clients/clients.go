@@ -217,3 +217,26 @@ func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	return http.DefaultTransport.RoundTrip(r)
 }
+
+// CallWithProgress calls a tool without arguments with the official Go SDK and
+// runs onProgress for each progress notification.
+func CallWithProgress(ctx context.Context, base, tool string, onProgress func()) error {
+	client := mcp.NewClient(&mcp.Implementation{Name: "fairlead-test-go-sdk", Version: "1.0.0"}, &mcp.ClientOptions{
+		ProgressNotificationHandler: func(context.Context, *mcp.ProgressNotificationClientRequest) { onProgress() },
+	})
+	session, err := client.Connect(ctx, &mcp.StreamableClientTransport{Endpoint: base + "/mcp"}, nil)
+	if err != nil {
+		return fmt.Errorf("failed to connect to %s: %w", base, err)
+	}
+	defer session.Close()
+	params := &mcp.CallToolParams{Name: tool, Arguments: map[string]any{}}
+	params.SetProgressToken("progress")
+	result, err := session.CallTool(ctx, params)
+	if err != nil {
+		return fmt.Errorf("failed to call %s: %w", tool, err)
+	}
+	if result.IsError {
+		return fmt.Errorf("the tool %s failed: %v", tool, result.Content)
+	}
+	return nil
+}

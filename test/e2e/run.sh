@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Copyright The Fairlead Authors.
+# SPDX-License-Identifier: Apache-2.0
+
+# Runs the tests of a real cluster: test/e2e/run.sh [-FLAG=VALUE...]
+# Brings the local cluster up, installs the operator from config/default and runs the tests inside of the cluster's
+# network, as a client in the cluster would see it. Flags go to the test program, such as -test.run=TestClients.
+# The cluster stays up for the next run; `make cluster-down` removes it.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+cd "$root"
+
+cluster() { go -C hack/cluster run . "$@"; }
+step() { printf '==> %s (%ds)\n' "$*" "$SECONDS" >&2; }
+
+step "Building images and tests"
+make images
+CGO_ENABLED=0 go test -c -tags e2e -o bin/e2e.test ./test/e2e
+go build -o bin/testsum ./hack/testsum
+npm ci --prefix test/clients --no-progress >&2
+
+step "Starting the cluster"
+cluster up
+cluster load "$root"/bin/images/*.tar
+
+step "Installing the operator"
+cluster kubectl -- apply --server-side -k "$root/config/default"
+# Images keep their names: what ran an earlier build is replaced.
+cluster kubectl -- -n fairlead-system rollout restart deployment
+cluster kubectl -- -n fairlead-system rollout status deployment --timeout=180s
+
+step "Testing"
+KUBECONFIG=$(cluster kubeconfig --inside)
+export KUBECONFIG FAIRLEAD_ROOT=$root
+cluster exec -- env KUBECONFIG="$KUBECONFIG" FAIRLEAD_ROOT="$root" \
+  go tool test2json -t "$root/bin/e2e.test" -test.v=test2json -test.timeout=20m -test.parallel=6 "$@" | bin/testsum
