@@ -86,7 +86,7 @@ func (c *cluster) namespace(t *testing.T) string {
 		if t.Failed() {
 			c.dump(t, ns.Name)
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
 		defer cancel()
 		if err := c.Delete(ctx, ns); err != nil {
 			t.Errorf("failed to delete namespace %s: %v", ns.Name, err)
@@ -207,7 +207,7 @@ func (c *cluster) logs(ctx context.Context, namespace, pod string) string {
 // dump prints what a person would look at after a failure.
 func (c *cluster) dump(t *testing.T, namespace string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
 	defer cancel()
 	var servers v1alpha1.MCPServerList
 	if err := c.List(ctx, &servers, client.InNamespace(namespace)); err == nil {

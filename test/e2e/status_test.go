@@ -44,7 +44,7 @@ func plain(pattern, answer string) string {
 	return strings.NewReplacer("PATTERN", pattern, "ANSWER", answer).Replace(paramless)
 }
 
-func (c *cluster) call(t *testing.T, base string, want string) {
+func (c *cluster) call(t *testing.T, base, want string) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("the answer %q", want), func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
