@@ -1,0 +1,238 @@
+// Copyright The Fairlead Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package httpcall
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"unicode/utf8"
+
+	"fairlead.dev/fairlead/runtime/config"
+	"fairlead.dev/fairlead/runtime/internal/tool"
+)
+
+const (
+	// maxExcerpt bounds how much of an error's body is shown, in bytes (2 KiB).
+	maxExcerpt = 2 << 10
+	// maxPooled bounds the buffers that are kept for reuse, in bytes (64 KiB).
+	maxPooled = 64 << 10
+	// minRedacted is the length from which a secret's value is taken out of
+	// what a backend echoes; shorter ones appear in texts by chance.
+	minRedacted = 8
+)
+
+// buffers holds buffers for bodies.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// answer turns one backend's answer into a result.
+type answer struct {
+	executor *Executor
+	response *http.Response
+	body     *countingReader
+	// secrets are the values that the request carried.
+	secrets []string
+}
+
+// result reads the answer as its status and the plan want it.
+func (a *answer) result(ctx context.Context, sink tool.Sink) (tool.Result, error) {
+	status := a.response.StatusCode
+	if encoding := a.response.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
+		return tool.Result{}, a.executor.fail(fmt.Sprintf("the backend's answer has a Content-Encoding that was not asked for: %q", clip(encoding, 32)), nil)
+	}
+	switch {
+	case status < 200:
+		return tool.Result{}, a.executor.fail("the backend answered "+named(status)+", which is no answer to this request", nil)
+	case status >= 400:
+		return a.refusal(), nil
+	case status >= 300:
+		return a.redirect(), nil
+	case status == http.StatusNoContent || status == http.StatusResetContent:
+		return tool.Text(""), nil
+	}
+	mediaType := a.mediaType()
+	switch a.executor.plan.Stream {
+	case config.StreamSSE:
+		// A backend that has its answer at once may send it whole.
+		if mediaType == "text/event-stream" {
+			return a.streamed(ctx, sink, newEventReader(a.body, a.executor.options.MaxResponseSize))
+		}
+	case config.StreamNDJSON:
+		if kind := kindOf(mediaType); kind == kindText || kind == kindJSON {
+			return a.streamed(ctx, sink, newLineReader(a.body, a.executor.options.MaxResponseSize))
+		}
+	}
+	return a.whole(mediaType)
+}
+
+// whole reads a body at once.
+func (a *answer) whole(mediaType string) (tool.Result, error) {
+	limit := a.executor.options.MaxResponseSize
+	if a.response.ContentLength > limit {
+		return tool.Result{}, a.tooLarge()
+	}
+	buffer, ok := buffers.Get().(*bytes.Buffer)
+	if !ok {
+		buffer = new(bytes.Buffer)
+	}
+	defer func() {
+		if buffer.Cap() <= maxPooled {
+			buffer.Reset()
+			buffers.Put(buffer)
+		}
+	}()
+	if _, err := buffer.ReadFrom(io.LimitReader(a.body, limit+1)); err != nil {
+		return tool.Result{}, a.brokeOff(err, "")
+	}
+	if int64(buffer.Len()) > limit {
+		return tool.Result{}, a.tooLarge()
+	}
+	return a.content(mediaType, buffer.Bytes())
+}
+
+// content maps a body to MCP content by its media type.
+func (a *answer) content(mediaType string, body []byte) (tool.Result, error) {
+	switch kind := kindOf(mediaType); {
+	case len(body) == 0:
+		return tool.Text(""), nil
+	case kind == kindJSON:
+		result, ok := a.jsonResult(a.redact(body))
+		if !ok {
+			return tool.Result{}, a.executor.fail(fmt.Sprintf("the backend's answer says that it is %s, but it is not valid JSON", clip(mediaType, 64)), nil)
+		}
+		return result, nil
+	case kind == kindImage:
+		return binaryResult("image", mediaType, body), nil
+	case kind == kindAudio:
+		return binaryResult("audio", mediaType, body), nil
+	case kind == kindText, mediaType == "" && utf8.Valid(body):
+		return tool.Text(string(a.redact(body))), nil
+	default:
+		return blobResult("fairlead://tools/"+url.PathEscape(a.executor.options.Tool)+"/result", mediaType, body), nil
+	}
+}
+
+// refusal is the result of a status of 400 or more: the status, and the body as
+// far as it is text.
+func (a *answer) refusal() tool.Result {
+	text := "the backend answered " + named(a.response.StatusCode)
+	if kind := kindOf(a.mediaType()); kind != kindText && kind != kindJSON && a.mediaType() != "" {
+		return tool.Failure(text)
+	}
+	longest := 0
+	for _, s := range a.secrets {
+		longest = max(longest, len(s))
+	}
+	// So much that a secret which begins inside the excerpt is whole. What was
+	// read before an error is better than nothing.
+	body, _ := io.ReadAll(io.LimitReader(a.body, int64(maxExcerpt+longest)))
+	if excerpt := excerptOf(a.redact(body)); excerpt != "" {
+		text += ": " + excerpt
+	}
+	return tool.Failure(text)
+}
+
+// redirect is the result of a redirect: which host it leads to, unless that is
+// an address.
+func (a *answer) redirect() tool.Result {
+	status := named(a.response.StatusCode)
+	location, err := a.response.Location()
+	if err != nil {
+		return tool.Failure("the backend answered " + status + " without a usable Location")
+	}
+	host := location.Hostname()
+	if _, err := netip.ParseAddr(host); err == nil || host == "" {
+		host = "another address"
+	}
+	return tool.Failure("the backend answered " + status + ", a redirect to " + string(a.redact([]byte(clip(host, 253)))) +
+		"; redirects are not followed, the tool's url must be the final one")
+}
+
+// tooLarge refuses a body above the limit.
+func (a *answer) tooLarge() error {
+	return a.executor.fail(fmt.Sprintf("the backend's answer is larger than %d bytes (limits.maxResponseSize)", a.executor.options.MaxResponseSize), nil)
+}
+
+// brokeOff explains an error in the middle of a body.
+func (a *answer) brokeOff(err error, after string) error {
+	switch {
+	case errors.Is(err, errEventTooLarge):
+		return a.executor.fail(fmt.Sprintf("an event of the backend's stream is larger than %d bytes (limits.maxResponseSize)%s", a.executor.options.MaxResponseSize, after), nil)
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return a.executor.fail("the backend's answer did not end before the call did"+after, err)
+	default:
+		return a.executor.fail("the backend's answer broke off"+after, err)
+	}
+}
+
+// mediaType is the answer's, in lower case and without parameters; empty when
+// there is none or it is malformed.
+func (a *answer) mediaType() string {
+	mediaType, _, err := mime.ParseMediaType(a.response.Header.Get("Content-Type"))
+	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) {
+		return ""
+	}
+	return mediaType
+}
+
+// redact takes the request's secrets out of a text that a backend sent, since
+// some echo what they were sent.
+func (a *answer) redact(body []byte) []byte {
+	for _, s := range a.secrets {
+		if len(s) >= minRedacted && bytes.Contains(body, []byte(s)) {
+			body = bytes.ReplaceAll(body, []byte(s), []byte(redacted))
+		}
+	}
+	return body
+}
+
+// excerptOf cleans the beginning of a text for an error message.
+func excerptOf(body []byte) string {
+	cut := len(body) > maxExcerpt
+	if cut {
+		body = body[:maxExcerpt]
+		// A character that the cut halved would make the text invalid.
+		for i := 0; i < utf8.UTFMax-1 && !utf8.Valid(body); i++ {
+			body = body[:len(body)-1]
+		}
+	}
+	if !utf8.Valid(body) {
+		return ""
+	}
+	text := strings.TrimSpace(strings.Map(func(r rune) rune {
+		if r < ' ' && r != '\n' && r != '\t' || r == 0x7f {
+			return -1
+		}
+		return r
+	}, string(body)))
+	if cut && text != "" {
+		text += "…"
+	}
+	return text
+}
+
+// named is a status with its name.
+func named(status int) string {
+	if text := http.StatusText(status); text != "" {
+		return strconv.Itoa(status) + " " + text
+	}
+	return strconv.Itoa(status)
+}
+
+// clip shortens a value that a backend sent, for a message.
+func clip(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	return strings.ToValidUTF8(s[:limit], "") + "…"
+}

@@ -1,0 +1,155 @@
+// Copyright The Fairlead Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package httpcall
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"fairlead.dev/fairlead/runtime/config"
+	"fairlead.dev/fairlead/runtime/internal/tool"
+)
+
+// maxProgressMessage bounds the text of one progress notification in bytes
+// (16 KiB): a few of them fit a client's outbox. The result is never cut.
+const maxProgressMessage = 16 << 10
+
+// eventSource yields the events of a stream; its error at the end is io.EOF.
+// An event is valid until the next call.
+type eventSource interface {
+	next() ([]byte, error)
+}
+
+// streamed reports each event as progress as soon as it is there; the last one
+// is also the result. Progress blocks while the client does not keep up, and so
+// does the backend, whose connection is not read meanwhile.
+func (a *answer) streamed(ctx context.Context, sink tool.Sink, events eventSource) (tool.Result, error) {
+	var last []byte
+	var steps steps
+	for {
+		event, err := events.next()
+		if errors.Is(err, io.EOF) || err == nil && a.isEnd(event) {
+			return a.lastResult(last), nil
+		}
+		if err != nil {
+			return tool.Result{}, a.brokeOff(err, fmt.Sprintf(" after %d events", steps.count))
+		}
+		last = append(last[:0], a.redact(event)...)
+		if sink == nil {
+			continue
+		}
+		if err := sink.Progress(ctx, steps.next(last)); err != nil {
+			if ctx.Err() != nil {
+				return tool.Result{}, a.brokeOff(context.Cause(ctx), fmt.Sprintf(" after %d events", steps.count))
+			}
+			// Nobody listens any more, but the result may still be wanted.
+			sink = nil
+		}
+	}
+}
+
+// isEnd recognizes the mark with which many model servers end an event stream.
+func (a *answer) isEnd(event []byte) bool {
+	return a.executor.plan.Stream == config.StreamSSE && string(event) == "[DONE]"
+}
+
+// lastResult is the result of a stream.
+func (a *answer) lastResult(last []byte) tool.Result {
+	if len(last) == 0 {
+		return tool.Text("")
+	}
+	if result, ok := a.jsonResult(last); ok {
+		return result
+	}
+	return tool.Text(string(last))
+}
+
+// steps turns events into progress that always grows, as MCP demands.
+type steps struct {
+	count int
+	last  float64
+}
+
+// next returns the progress of one event: what its object's progress, total and
+// message say, else the count and the event itself.
+func (s *steps) next(event []byte) tool.Progress {
+	s.count++
+	p := tool.Progress{Progress: float64(s.count)}
+	if fields, ok := progressFields(event); ok {
+		if fields.progress != nil {
+			p.Progress = *fields.progress
+		}
+		p.Total = fields.total
+		p.Message = fields.message
+	} else {
+		p.Message = strings.ToValidUTF8(string(event), "\uFFFD")
+	}
+	p.Message = cutText(p.Message, maxProgressMessage)
+	if s.count > 1 && p.Progress <= s.last {
+		p.Progress = math.Nextafter(s.last, math.Inf(1))
+	}
+	s.last = p.Progress
+	return p
+}
+
+// fields are the members of an event that tell of progress.
+type fields struct {
+	progress *float64
+	total    float64
+	message  string
+}
+
+// progressFields reads an event that is an object with at least one usable
+// member; others are texts.
+func progressFields(event []byte) (f fields, ok bool) {
+	if trimmed := bytes.TrimLeft(event, " \t\r\n"); len(trimmed) == 0 || trimmed[0] != '{' {
+		return f, false
+	}
+	var object struct {
+		Progress jsontext.Value `json:"progress"`
+		Total    jsontext.Value `json:"total"`
+		Message  jsontext.Value `json:"message"`
+	}
+	if json.Unmarshal(event, &object) != nil {
+		return f, false
+	}
+	if progress, is := number(object.Progress); is {
+		f.progress, ok = &progress, true
+	}
+	if total, is := number(object.Total); is && total > 0 {
+		f.total, ok = total, true
+	}
+	if object.Message.Kind() == '"' {
+		ok = json.Unmarshal(object.Message, &f.message) == nil
+	}
+	return f, ok
+}
+
+// number reads a JSON number that is not negative.
+func number(v jsontext.Value) (n float64, ok bool) {
+	if v.Kind() != '0' || json.Unmarshal(v, &n) != nil {
+		return 0, false
+	}
+	return n, n >= 0 && !math.IsInf(n, 0)
+}
+
+// cutText shortens a text at a character's border.
+func cutText(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	for limit > 0 && !utf8.RuneStart(s[limit]) {
+		limit--
+	}
+	return s[:limit] + "…"
+}
