@@ -1,0 +1,104 @@
+// Copyright The Fairlead Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"maps"
+	"slices"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	fairleadv1alpha1 "fairlead.dev/fairlead/api/v1alpha1"
+	"fairlead.dev/fairlead/controllers/resources"
+)
+
+// CacheOptions returns what the operator keeps in memory: servers, their
+// children by label, and of each only what decisions need.
+func CacheOptions() cache.Options {
+	ours := cache.ByObject{
+		Label: labels.SelectorFromSet(labels.Set{resources.LabelManagedBy: resources.ManagedBy}),
+	}
+	pods, configMaps := ours, ours
+	pods.Transform = reducePod
+	configMaps.Transform = reduceConfigMap
+	return cache.Options{
+		DefaultTransform: reduceMetadata,
+		ByObject: map[client.Object]cache.ByObject{
+			&appsv1.Deployment{}:          ours,
+			&corev1.Service{}:             ours,
+			&corev1.ServiceAccount{}:      ours,
+			&networkingv1.Ingress{}:       ours,
+			&corev1.ConfigMap{}:           configMaps,
+			&corev1.Pod{}:                 pods,
+			&networkingv1.IngressClass{}:  {},
+			&fairleadv1alpha1.MCPServer{}: {},
+		},
+	}
+}
+
+// reduceMetadata drops what nothing here reads.
+func reduceMetadata(in any) (any, error) {
+	object, ok := in.(metav1.Object)
+	if !ok {
+		return in, nil // A tombstone.
+	}
+	object.SetManagedFields(nil)
+	if _, found := object.GetAnnotations()[corev1.LastAppliedConfigAnnotation]; found {
+		annotations := maps.Clone(object.GetAnnotations())
+		delete(annotations, corev1.LastAppliedConfigAnnotation)
+		object.SetAnnotations(annotations)
+	}
+	return in, nil
+}
+
+// reduceConfigMap keeps a hash in the place of the data, which is large and is
+// only ever compared.
+func reduceConfigMap(in any) (any, error) {
+	configMap, ok := in.(*corev1.ConfigMap)
+	if !ok {
+		return in, nil
+	}
+	if _, done := configMap.Annotations[annotationDataHash]; !done {
+		annotations := maps.Clone(configMap.Annotations)
+		if annotations == nil {
+			annotations = map[string]string{}
+		}
+		annotations[annotationDataHash] = dataHash(configMap)
+		configMap.Annotations = annotations
+		configMap.Data, configMap.BinaryData = nil, nil
+	}
+	return reduceMetadata(configMap)
+}
+
+// reducePod keeps who a pod is and what stops it.
+func reducePod(in any) (any, error) {
+	pod, ok := in.(*corev1.Pod)
+	if !ok {
+		return in, nil
+	}
+	reduced := &corev1.Pod{
+		TypeMeta: pod.TypeMeta,
+		ObjectMeta: metav1.ObjectMeta{
+			Name: pod.Name, Namespace: pod.Namespace, UID: pod.UID, ResourceVersion: pod.ResourceVersion,
+			Labels: pod.Labels, DeletionTimestamp: pod.DeletionTimestamp, CreationTimestamp: pod.CreationTimestamp,
+		},
+		Status: corev1.PodStatus{Phase: pod.Status.Phase, PodIP: pod.Status.PodIP},
+	}
+	reduced.Status.Conditions = slices.DeleteFunc(slices.Clone(pod.Status.Conditions), func(c corev1.PodCondition) bool {
+		return c.Type != corev1.PodReady && c.Type != corev1.PodScheduled
+	})
+	for _, status := range pod.Status.ContainerStatuses {
+		reduced.Status.ContainerStatuses = append(reduced.Status.ContainerStatuses, corev1.ContainerStatus{
+			Name: status.Name, Ready: status.Ready, RestartCount: status.RestartCount,
+			State: status.State, LastTerminationState: status.LastTerminationState,
+		})
+	}
+	return reduced, nil
+}

@@ -1,0 +1,244 @@
+// Copyright The Fairlead Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	fairleadv1alpha1 "fairlead.dev/fairlead/api/v1alpha1"
+	"fairlead.dev/fairlead/controllers/resources"
+)
+
+// NameConflictError says that the name of a child is taken by an object that
+// this server does not control.
+type NameConflictError struct {
+	// Kind and Name are the object's.
+	Kind, Name string
+	// Owner is the controller of the object, such as `MCPServer "b"`; empty
+	// without one.
+	Owner string
+}
+
+// Error names the object and the next act.
+func (e *NameConflictError) Error() string {
+	owner := "belongs to nobody"
+	if e.Owner != "" {
+		owner = "belongs to " + e.Owner
+	}
+	return fmt.Sprintf("%s %q exists already and %s: delete or rename it, or rename this MCPServer; nothing was written", e.Kind, e.Name, owner)
+}
+
+// step is one child: what it should be and what it is.
+type step struct {
+	desired map[string]any
+	kind    string
+	name    string
+	// live is the object in the cache, or an empty one of the same type.
+	live client.Object
+	// uid is the live object's, which every apply asserts; empty if there is none.
+	uid types.UID
+	// current is true if the live object has all that is desired.
+	current bool
+}
+
+// plan compares every child with what is there, without writing anything. A
+// foreign object under the name of any child is a *NameConflictError.
+func (r *Reconciler) plan(ctx context.Context, server *fairleadv1alpha1.MCPServer, objects []resources.Object) ([]step, error) {
+	steps := make([]step, 0, len(objects))
+	for _, object := range objects {
+		next, err := r.planOne(ctx, server, object)
+		if err != nil {
+			return nil, err
+		}
+		steps = append(steps, next)
+	}
+	return steps, nil
+}
+
+func (r *Reconciler) planOne(ctx context.Context, server *fairleadv1alpha1.MCPServer, object resources.Object) (step, error) {
+	desired, err := rendered(object)
+	if err != nil {
+		return step{}, err
+	}
+	live, err := emptyLike(object)
+	if err != nil {
+		return step{}, err
+	}
+	next := step{desired: desired, kind: object.GetObjectKind().GroupVersionKind().Kind, name: object.GetName(), live: live}
+	key := client.ObjectKey{Namespace: object.GetNamespace(), Name: object.GetName()}
+	err = r.Client.Get(ctx, key, live)
+	if apierrors.IsNotFound(err) {
+		next.uid, err = r.hiddenUID(ctx, server, object)
+		return next, err
+	}
+	if err != nil {
+		return step{}, fmt.Errorf("failed to read %s %q: %w", next.kind, next.name, err)
+	}
+	if !metav1.IsControlledBy(live, server) {
+		return step{}, conflictWith(next.kind, live)
+	}
+	next.uid = live.GetUID()
+	next.current, err = upToDate(object, desired, live)
+	return next, err
+}
+
+// hiddenUID looks behind the cache, which shows objects with our label only: an
+// apply onto an object that it hides would merge into it. It returns the uid of
+// an object of ours that lost its label, and "" if there is none.
+func (r *Reconciler) hiddenUID(ctx context.Context, server *fairleadv1alpha1.MCPServer, object resources.Object) (types.UID, error) {
+	meta := &metav1.PartialObjectMetadata{}
+	meta.SetGroupVersionKind(object.GetObjectKind().GroupVersionKind())
+	err := r.Live.Get(ctx, client.ObjectKey{Namespace: object.GetNamespace(), Name: object.GetName()}, meta)
+	switch {
+	case apierrors.IsNotFound(err):
+		return "", nil
+	case err != nil:
+		return "", fmt.Errorf("failed to look for a foreign %s %q: %w", meta.Kind, object.GetName(), err)
+	case !metav1.IsControlledBy(meta, server):
+		return "", conflictWith(object.GetObjectKind().GroupVersionKind().Kind, meta)
+	}
+	return meta.UID, nil
+}
+
+func conflictWith(kind string, live metav1.Object) error {
+	conflict := &NameConflictError{Kind: kind, Name: live.GetName()}
+	if owner := metav1.GetControllerOf(live); owner != nil {
+		conflict.Owner = fmt.Sprintf("%s %q", owner.Kind, owner.Name)
+	}
+	return conflict
+}
+
+// applyAll applies what differs, in order, and returns what is there after.
+func (r *Reconciler) applyAll(ctx context.Context, steps []step) ([]client.Object, error) {
+	live := make([]client.Object, 0, len(steps))
+	for _, s := range steps {
+		if !s.current {
+			if err := r.apply(ctx, s); err != nil {
+				return nil, err
+			}
+		}
+		live = append(live, s.live)
+	}
+	return live, nil
+}
+
+func (r *Reconciler) apply(ctx context.Context, s step) error {
+	if s.uid != "" {
+		if meta, ok := s.desired["metadata"].(map[string]any); ok {
+			meta["uid"] = string(s.uid)
+		}
+	}
+	data, err := json.Marshal(s.desired)
+	if err != nil {
+		return fmt.Errorf("failed to encode %s %q: %w", s.kind, s.name, err)
+	}
+	// The typed object only says where to send the patch and takes the answer:
+	// as typed objects are read, so must they be written to be read back.
+	err = r.Client.Patch(ctx, s.live, client.RawPatch(types.ApplyPatchType, data), client.ForceOwnership, client.FieldOwner(FieldOwner))
+	if err != nil {
+		return fmt.Errorf("failed to apply %s %q: %w", s.kind, s.name, err)
+	}
+	r.Metrics.wrote(s.kind, "apply")
+	return nil
+}
+
+// scale changes nothing but the number of pods. A merge patch leaves what was
+// applied before in force, which a smaller apply would withdraw.
+func (r *Reconciler) scale(ctx context.Context, deployment *appsv1.Deployment, replicas int32) (*appsv1.Deployment, error) {
+	if ptr.Deref(deployment.Spec.Replicas, 1) == replicas {
+		return deployment, nil
+	}
+	data, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"uid": deployment.UID},
+		"spec":     map[string]any{"replicas": replicas},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("failed to encode the replicas of Deployment %q: %w", deployment.Name, err)
+	}
+	err = r.Client.Patch(ctx, deployment, client.RawPatch(types.MergePatchType, data), client.FieldOwner(FieldOwner))
+	if err != nil {
+		return nil, fmt.Errorf("failed to scale Deployment %q: %w", deployment.Name, err)
+	}
+	r.Metrics.wrote("Deployment", "scale")
+	return deployment, nil
+}
+
+// ownedDeployment returns the server's Deployment as the cache has it, or nil.
+func (r *Reconciler) ownedDeployment(ctx context.Context, server *fairleadv1alpha1.MCPServer) (*appsv1.Deployment, error) {
+	deployment := &appsv1.Deployment{}
+	key := client.ObjectKey{Namespace: server.Namespace, Name: resources.Name(server.Name)}
+	switch err := r.Client.Get(ctx, key, deployment); {
+	case apierrors.IsNotFound(err):
+		return nil, nil //nolint:nilnil // No Deployment is a fact, not a failure.
+	case err != nil:
+		return nil, fmt.Errorf("failed to read Deployment %q: %w", key.Name, err)
+	case !metav1.IsControlledBy(deployment, server):
+		return nil, nil //nolint:nilnil // Somebody else's says nothing about this server.
+	}
+	return deployment, nil
+}
+
+// rendered returns an object as it is applied: without status and without the
+// empty values that Go types cannot leave out.
+func rendered(object resources.Object) (map[string]any, error) {
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
+	if err != nil {
+		return nil, fmt.Errorf("failed to encode %s %q: %w", object.GetObjectKind().GroupVersionKind().Kind, object.GetName(), err)
+	}
+	delete(content, "status")
+	dropNulls(content)
+	return content, nil
+}
+
+// dropNulls removes nulls, such as creationTimestamp, in place.
+func dropNulls(value any) {
+	switch typed := value.(type) {
+	case map[string]any:
+		for key, item := range typed {
+			if item == nil {
+				delete(typed, key)
+				continue
+			}
+			dropNulls(item)
+		}
+	case []any:
+		for _, item := range typed {
+			dropNulls(item)
+		}
+	}
+}
+
+// emptyLike returns an empty object of the same type and name to read into.
+func emptyLike(object resources.Object) (client.Object, error) {
+	var empty client.Object
+	switch object.(type) {
+	case *corev1.ServiceAccount:
+		empty = &corev1.ServiceAccount{}
+	case *corev1.ConfigMap:
+		empty = &corev1.ConfigMap{}
+	case *corev1.Service:
+		empty = &corev1.Service{}
+	case *appsv1.Deployment:
+		empty = &appsv1.Deployment{}
+	case *networkingv1.Ingress:
+		empty = &networkingv1.Ingress{}
+	default:
+		return nil, fmt.Errorf("failed to apply %T %q: this type is not known here", object, object.GetName())
+	}
+	empty.SetNamespace(object.GetNamespace())
+	empty.SetName(object.GetName())
+	return empty, nil
+}

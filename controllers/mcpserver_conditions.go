@@ -1,0 +1,158 @@
+// Copyright The Fairlead Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	fairleadv1alpha1 "fairlead.dev/fairlead/api/v1alpha1"
+)
+
+// reasonNoPods is Available's reason while no pod answers.
+const reasonNoPods = fairleadv1alpha1.ReasonPodsNotReady
+
+// maxMessage bounds a condition's message in bytes (metav1.Condition).
+const maxMessage = 32768
+
+// conditions returns all conditions that hold for what was observed: Accepted,
+// Available and Ready always, Reconciling and Stalled only while true.
+func conditions(seen observation) []metav1.Condition {
+	all := []metav1.Condition{accepted(seen), available(seen), ready(seen)}
+	for _, negative := range []*metav1.Condition{reconciling(seen), stalled(seen)} {
+		if negative != nil {
+			all = append(all, *negative)
+		}
+	}
+	for i := range all {
+		if len(all[i].Message) > maxMessage {
+			all[i].Message = all[i].Message[:maxMessage-3] + "..."
+		}
+	}
+	return all
+}
+
+// accepted is about the spec alone.
+func accepted(seen observation) metav1.Condition {
+	c := metav1.Condition{Type: fairleadv1alpha1.ConditionAccepted}
+	switch {
+	case seen.rejected != nil:
+		c.Status, c.Reason, c.Message = metav1.ConditionFalse, seen.rejected.reason, seen.rejected.message
+	case seen.paused:
+		c.Status, c.Reason = metav1.ConditionUnknown, fairleadv1alpha1.ReasonPaused
+		c.Message = "the spec compiles; nothing is applied until spec.managementState is Managed"
+	default:
+		c.Status, c.Reason, c.Message = metav1.ConditionTrue, fairleadv1alpha1.ReasonAccepted, "the spec compiles and was applied"
+	}
+	return c
+}
+
+// available is about the pods that run, whatever they were made from.
+func available(seen observation) metav1.Condition {
+	c := metav1.Condition{Type: fairleadv1alpha1.ConditionAvailable}
+	switch {
+	case seen.deployment != nil && seen.deployment.Status.AvailableReplicas > 0:
+		c.Status, c.Reason, c.Message = metav1.ConditionTrue, fairleadv1alpha1.ReasonServing, "pods answer"
+		if seen.rejected != nil {
+			c.Message = "pods answer with the configuration that was accepted last"
+		}
+	case scaledToZero(seen):
+		c.Status, c.Reason, c.Message = metav1.ConditionFalse, fairleadv1alpha1.ReasonScaledToZero, zeroMessage
+	default:
+		c.Status, c.Reason, c.Message = metav1.ConditionFalse, reasonNoPods, "no pod answers"
+	}
+	return c
+}
+
+const zeroMessage = "spec.replicas is 0: set it to 1 or more to serve"
+
+// ready is about the current generation. Its reason is the first thing that
+// keeps it from serving.
+func ready(seen observation) metav1.Condition {
+	c := metav1.Condition{Type: fairleadv1alpha1.ConditionReady, Status: metav1.ConditionFalse}
+	switch {
+	case seen.rejected != nil:
+		c.Reason, c.Message = seen.rejected.reason, seen.rejected.message
+	case seen.paused:
+		c.Status, c.Reason = metav1.ConditionUnknown, fairleadv1alpha1.ReasonPaused
+		c.Message = "spec.managementState is Paused: whether this generation serves is not known until it is Managed"
+	case scaledToZero(seen):
+		c.Reason, c.Message = fairleadv1alpha1.ReasonScaledToZero, zeroMessage
+	case seen.deployment != nil && rolledOut(seen.deployment):
+		c.Status, c.Reason, c.Message = metav1.ConditionTrue, fairleadv1alpha1.ReasonServing, "all pods serve this generation"
+	case seen.failure != "":
+		c.Reason, c.Message = fairleadv1alpha1.ReasonPodFailure, seen.failure
+	case deadlineExceeded(seen.deployment):
+		c.Reason, c.Message = fairleadv1alpha1.ReasonProgressDeadlineExceeded, deadlineMessage(seen)
+	case rollingOut(seen.deployment):
+		c.Reason, c.Message = fairleadv1alpha1.ReasonRollingOut, "new pods are replacing old ones; wait, or see: "+podsCommand(seen)
+	default:
+		c.Reason, c.Message = fairleadv1alpha1.ReasonPodsNotReady, "pods are starting; wait, or see: "+podsCommand(seen)
+	}
+	return c
+}
+
+// reconciling exists while waiting helps.
+func reconciling(seen observation) *metav1.Condition {
+	state := ready(seen)
+	switch {
+	case state.Status != metav1.ConditionFalse, seen.rejected != nil, deadlineExceeded(seen.deployment), scaledToZero(seen):
+		return nil
+	}
+	return &metav1.Condition{
+		Type: fairleadv1alpha1.ConditionReconciling, Status: metav1.ConditionTrue,
+		Reason: state.Reason, Message: state.Message,
+	}
+}
+
+// stalled exists while nothing but a change by a person helps.
+func stalled(seen observation) *metav1.Condition {
+	c := &metav1.Condition{Type: fairleadv1alpha1.ConditionStalled, Status: metav1.ConditionTrue}
+	switch {
+	case seen.rejected != nil:
+		c.Reason, c.Message = seen.rejected.reason, seen.rejected.message
+	case seen.paused || scaledToZero(seen):
+		return nil
+	case deadlineExceeded(seen.deployment) && !rolledOut(seen.deployment):
+		c.Reason, c.Message = fairleadv1alpha1.ReasonProgressDeadlineExceeded, deadlineMessage(seen)
+	default:
+		return nil
+	}
+	return c
+}
+
+// scaledToZero reports whether no pods is what was asked for and what is there.
+func scaledToZero(seen observation) bool {
+	return seen.rejected == nil && seen.deployment != nil &&
+		ptr.Deref(seen.deployment.Spec.Replicas, 1) == 0 && rolledOut(seen.deployment)
+}
+
+// rollingOut reports whether pods of an older template are still there.
+func rollingOut(d *appsv1.Deployment) bool {
+	return d != nil && d.Status.Replicas > d.Status.UpdatedReplicas
+}
+
+// deadlineExceeded reports whether the roll-out of the current template made no
+// progress in time.
+func deadlineExceeded(d *appsv1.Deployment) bool {
+	if d == nil || d.Status.ObservedGeneration < d.Generation {
+		return false
+	}
+	for _, c := range d.Status.Conditions {
+		if c.Type == appsv1.DeploymentProgressing {
+			return c.Status == corev1.ConditionFalse && c.Reason == fairleadv1alpha1.ReasonProgressDeadlineExceeded
+		}
+	}
+	return false
+}
+
+func deadlineMessage(seen observation) string {
+	message := "new pods did not become ready in time; see: " + podsCommand(seen)
+	if seen.failure != "" {
+		message = "new pods did not become ready in time: " + seen.failure
+	}
+	return message
+}

@@ -1,0 +1,67 @@
+// Copyright The Fairlead Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	fairleadv1alpha1 "fairlead.dev/fairlead/api/v1alpha1"
+)
+
+// collectTimeout bounds how long a scrape waits for the cache.
+const collectTimeout = 5 * time.Second
+
+// Metrics are the operator's own, beside those of controller-runtime.
+type Metrics struct{ writes *prometheus.CounterVec }
+
+// NewMetrics registers the operator's metrics. Servers are counted from reader,
+// the cache, whenever somebody scrapes.
+func NewMetrics(reg prometheus.Registerer, reader client.Reader) (*Metrics, error) {
+	m := &Metrics{writes: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "fairlead_operator_writes_total",
+		Help: "Writes to the API server by the kind of object and what was done: apply, scale, delete, status.",
+	}, []string{"kind", "verb"})}
+	if err := reg.Register(m.writes); err != nil {
+		return nil, err
+	}
+	return m, reg.Register(&serverCollector{reader: reader})
+}
+
+func (m *Metrics) wrote(kind, verb string) { m.writes.WithLabelValues(kind, verb).Inc() }
+
+var serversDesc = prometheus.NewDesc("fairlead_operator_mcpservers",
+	"MCPServers by the status and reason of their Ready condition.", []string{"ready", "reason"}, nil)
+
+// serverCollector counts servers in the cache: no state of its own to go stale.
+type serverCollector struct{ reader client.Reader }
+
+// Describe sends the one description.
+func (*serverCollector) Describe(out chan<- *prometheus.Desc) { out <- serversDesc }
+
+// Collect counts; a cache that does not answer yields no series rather than
+// zeros.
+func (c *serverCollector) Collect(out chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), collectTimeout)
+	defer cancel()
+	var servers fairleadv1alpha1.MCPServerList
+	if err := c.reader.List(ctx, &servers, client.UnsafeDisableDeepCopy); err != nil {
+		return
+	}
+	counts := map[[2]string]float64{}
+	for i := range servers.Items {
+		key := [2]string{"Unknown", ""}
+		if ready := meta.FindStatusCondition(servers.Items[i].Status.Conditions, fairleadv1alpha1.ConditionReady); ready != nil {
+			key = [2]string{string(ready.Status), ready.Reason}
+		}
+		counts[key]++
+	}
+	for key, count := range counts {
+		out <- prometheus.MustNewConstMetric(serversDesc, prometheus.GaugeValue, count, key[0], key[1])
+	}
+}

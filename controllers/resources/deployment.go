@@ -1,0 +1,228 @@
+// Copyright The Fairlead Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package resources
+
+import (
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
+
+	fairleadv1alpha1 "fairlead.dev/fairlead/api/v1alpha1"
+	"fairlead.dev/fairlead/runtime/config"
+)
+
+const (
+	// leaveMargin is the time between the last stream's end and the kubelet's
+	// SIGKILL.
+	leaveMargin = 5 * time.Second
+	// startAllowance is how long a pod may take for scheduling, image and start
+	// before a roll-out counts as stuck.
+	startAllowance = 300
+	// fullSurgeReplicas is the size up to which a roll-out doubles the pods, so
+	// that each stream is cut at most once.
+	fullSurgeReplicas = 10
+)
+
+func deployment(in Input, secrets []string, drain config.Drain) *appsv1.Deployment {
+	replicas := Replicas(in.Server, in.Defaults)
+	grace := graceSeconds(drain)
+	return &appsv1.Deployment{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "apps/v1", Kind: "Deployment"},
+		ObjectMeta: objectMeta(in, Name(in.Server.Name)),
+		Spec: appsv1.DeploymentSpec{
+			Replicas: ptr.To(replicas),
+			Selector: &metav1.LabelSelector{MatchLabels: Selector(in.Server.Name)},
+			Strategy: appsv1.DeploymentStrategy{
+				Type: appsv1.RollingUpdateDeploymentStrategyType,
+				RollingUpdate: &appsv1.RollingUpdateDeployment{
+					MaxUnavailable: ptr.To(intstr.FromInt32(0)),
+					MaxSurge:       ptr.To(maxSurge(replicas)),
+				},
+			},
+			RevisionHistoryLimit:    ptr.To[int32](2),
+			ProgressDeadlineSeconds: ptr.To(startAllowance + int32(grace)),
+			Template:                podTemplate(in, secrets, grace),
+		},
+	}
+}
+
+func maxSurge(replicas int32) intstr.IntOrString {
+	if replicas <= fullSurgeReplicas {
+		return intstr.FromString("100%")
+	}
+	return intstr.FromString("25%")
+}
+
+// graceSeconds is the time a leaving pod has: settle, then calls and streams
+// side by side, then a margin. Admission bounds both by an hour.
+func graceSeconds(drain config.Drain) int64 {
+	longest := max(time.Duration(drain.Window), time.Duration(drain.CallTimeout))
+	return int64(math.Ceil((time.Duration(drain.Settle) + longest + leaveMargin).Seconds()))
+}
+
+func podTemplate(in Input, secrets []string, grace int64) corev1.PodTemplateSpec {
+	pod := in.Server.Spec.Pod
+	if pod == nil {
+		pod = &fairleadv1alpha1.Pod{}
+	}
+	labels := plain(pod.Labels)
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	maps.Copy(labels, objectLabels(in.Server.Name))
+	return corev1.PodTemplateSpec{
+		ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: plain(pod.Annotations)},
+		Spec: corev1.PodSpec{
+			ServiceAccountName:            Name(in.Server.Name),
+			AutomountServiceAccountToken:  ptr.To(false),
+			EnableServiceLinks:            ptr.To(false),
+			TerminationGracePeriodSeconds: ptr.To(grace),
+			SecurityContext: &corev1.PodSecurityContext{
+				RunAsNonRoot:   ptr.To(true),
+				SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+			},
+			ImagePullSecrets:          pullSecrets(pod.ImagePullSecrets),
+			NodeSelector:              plain(pod.NodeSelector),
+			Tolerations:               pod.Tolerations,
+			Affinity:                  pod.Affinity,
+			TopologySpreadConstraints: spread(in.Server.Name, pod.TopologySpreadConstraints),
+			PriorityClassName:         pod.PriorityClassName,
+			Containers:                []corev1.Container{container(in, pod, secrets)},
+			Volumes:                   volumes(in.Server.Name, secrets),
+		},
+	}
+}
+
+func container(in Input, pod *fairleadv1alpha1.Pod, secrets []string) corev1.Container {
+	image := in.Defaults.RuntimeImage
+	if pod.Image != "" {
+		image = pod.Image
+	}
+	return corev1.Container{
+		Name:            RuntimeContainer,
+		Image:           image,
+		ImagePullPolicy: corev1.PullIfNotPresent,
+		Args:            []string{"serve", "--config", serverDir + "/" + ServerFile, "--secrets-dir", secretsDir},
+		Ports: []corev1.ContainerPort{
+			{Name: portHTTP, ContainerPort: 8080, Protocol: corev1.ProtocolTCP},
+			{Name: portAdmin, ContainerPort: 8081, Protocol: corev1.ProtocolTCP},
+		},
+		Resources:      containerResources(pod.Resources),
+		StartupProbe:   probe("/healthz", 1, 30),
+		ReadinessProbe: probe("/readyz", 5, 2),
+		LivenessProbe:  probe("/healthz", 10, 3),
+		SecurityContext: &corev1.SecurityContext{
+			AllowPrivilegeEscalation: ptr.To(false),
+			ReadOnlyRootFilesystem:   ptr.To(true),
+			RunAsNonRoot:             ptr.To(true),
+			Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+		},
+		VolumeMounts: mounts(secrets),
+	}
+}
+
+// probe asks the admin port every period seconds. Its timeout is generous: a
+// pod that is slow under load is not helped by a restart.
+func probe(path string, period, failures int32) *corev1.Probe {
+	return &corev1.Probe{
+		ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{
+			Path: path, Port: intstr.FromString(portAdmin), Scheme: corev1.URISchemeHTTP,
+		}},
+		PeriodSeconds:    period,
+		TimeoutSeconds:   5,
+		FailureThreshold: failures,
+	}
+}
+
+// containerResources keeps what the user set; without anything it requests
+// little and bounds memory. CPU has no limit: throttling delays heartbeats.
+func containerResources(user *corev1.ResourceRequirements) corev1.ResourceRequirements {
+	if user != nil {
+		return *user
+	}
+	return corev1.ResourceRequirements{
+		Requests: corev1.ResourceList{
+			corev1.ResourceCPU:    resource.MustParse("50m"),
+			corev1.ResourceMemory: resource.MustParse("64Mi"),
+		},
+		Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("256Mi")},
+	}
+}
+
+// volumes are the configuration, every Secret as a whole (so that new keys are
+// live; optional, so that a missing one hangs no pod), and a small /tmp.
+func volumes(server string, secrets []string) []corev1.Volume {
+	out := []corev1.Volume{
+		{Name: "server", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
+			LocalObjectReference: corev1.LocalObjectReference{Name: configMapName(server, secrets)},
+		}}},
+		{Name: "tmp", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{
+			SizeLimit: ptr.To(resource.MustParse("64Mi")),
+		}}},
+	}
+	for _, secret := range secrets {
+		out = append(out, corev1.Volume{Name: volumeName(secret), VolumeSource: corev1.VolumeSource{
+			Secret: &corev1.SecretVolumeSource{SecretName: secret, Optional: ptr.To(true)},
+		}})
+	}
+	return out
+}
+
+func mounts(secrets []string) []corev1.VolumeMount {
+	out := []corev1.VolumeMount{
+		{Name: "server", MountPath: serverDir, ReadOnly: true},
+		{Name: "tmp", MountPath: "/tmp"},
+	}
+	for _, secret := range secrets {
+		out = append(out, corev1.VolumeMount{Name: volumeName(secret), MountPath: secretsDir + "/" + secret, ReadOnly: true})
+	}
+	return out
+}
+
+// spread keeps the user's constraints; without any, pods of one template spread
+// over nodes and zones as far as possible.
+func spread(server string, user []corev1.TopologySpreadConstraint) []corev1.TopologySpreadConstraint {
+	if len(user) > 0 {
+		return slices.Clone(user)
+	}
+	var out []corev1.TopologySpreadConstraint
+	for _, key := range []string{corev1.LabelHostname, corev1.LabelTopologyZone} {
+		out = append(out, corev1.TopologySpreadConstraint{
+			MaxSkew:           1,
+			TopologyKey:       key,
+			WhenUnsatisfiable: corev1.ScheduleAnyway,
+			LabelSelector:     &metav1.LabelSelector{MatchLabels: Selector(server)},
+			MatchLabelKeys:    []string{appsv1.DefaultDeploymentUniqueLabelKey},
+		})
+	}
+	return out
+}
+
+func pullSecrets(refs []fairleadv1alpha1.SecretRef) []corev1.LocalObjectReference {
+	var out []corev1.LocalObjectReference
+	for _, ref := range refs {
+		out = append(out, corev1.LocalObjectReference{Name: ref.Name})
+	}
+	return out
+}
+
+// plain returns a map of bounded strings as a map of strings; nil for none.
+func plain[T ~string](in map[string]T) map[string]string {
+	if len(in) == 0 {
+		return nil
+	}
+	out := make(map[string]string, len(in))
+	for key, value := range in {
+		out[key] = string(value)
+	}
+	return out
+}

@@ -1,0 +1,96 @@
+// Copyright The Fairlead Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package resources
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+
+	fairleadv1alpha1 "fairlead.dev/fairlead/api/v1alpha1"
+	"fairlead.dev/fairlead/runtime/config"
+)
+
+const (
+	// LabelServer names the MCPServer that an object belongs to. Pods are
+	// selected by it.
+	LabelServer = "fairlead.dev/server"
+	// LabelManagedBy is on every object that the operator writes; its cache
+	// holds nothing else.
+	LabelManagedBy = "app.kubernetes.io/managed-by"
+	// ManagedBy is the value of LabelManagedBy.
+	ManagedBy = "fairlead"
+	// AnnotationRenderedHash is the hash of the object as it was rendered: a
+	// field that is rendered no longer shows only by it.
+	AnnotationRenderedHash = "fairlead.dev/rendered-hash"
+
+	// RuntimeContainer is the name of the container in the pods.
+	RuntimeContainer = "runtime"
+	// ServerFile is the key of the configuration in the ConfigMap.
+	ServerFile = "server.yaml"
+
+	serverDir  = "/etc/fairlead/server"
+	secretsDir = "/etc/fairlead/secrets"
+
+	portHTTP  = "http"
+	portAdmin = "admin"
+)
+
+// Name is the name of a server's Deployment, Service, ServiceAccount and
+// Ingress: at most 52 characters for an admitted server.
+func Name(server string) string { return server + "-mcp" }
+
+// configMapName is the name of the ConfigMap for one set of mounts. Edits that
+// mount nothing new keep it, so that running pods see them; others get a new
+// one, and the old pods keep theirs.
+func configMapName(server string, secrets []string) string {
+	parts := append([]string{fmt.Sprintf("contract=%d", config.ContractVersion)}, secrets...)
+	return Name(server) + "-" + shortHash(parts...)
+}
+
+// volumeName is the name of the volume for a Secret, whose own name may have
+// dots and 253 characters.
+func volumeName(secret string) string { return "secret-" + shortHash(secret) }
+
+// shortHash returns 8 hex digits over the parts.
+func shortHash(parts ...string) string {
+	sum := sha256.New()
+	for _, part := range parts {
+		fmt.Fprintf(sum, "%d:%s,", len(part), part)
+	}
+	return hex.EncodeToString(sum.Sum(nil))[:8]
+}
+
+// Selector returns the labels by which a server's pods are selected.
+func Selector(server string) map[string]string {
+	return map[string]string{LabelServer: server}
+}
+
+// objectLabels returns the labels of every child.
+func objectLabels(server string) map[string]string {
+	labels := map[string]string{
+		LabelManagedBy:               ManagedBy,
+		"app.kubernetes.io/name":     "mcp-server",
+		"app.kubernetes.io/instance": server,
+		"app.kubernetes.io/part-of":  "fairlead",
+	}
+	maps.Copy(labels, Selector(server))
+	return labels
+}
+
+// hosts returns every name under which clients come: the Service's, the
+// Ingress's, and this machine's, for a port-forward to a pod.
+func hosts(server *fairleadv1alpha1.MCPServer) []string {
+	name := Name(server.Name)
+	names := []string{name}
+	if server.Namespace != "" {
+		names = append(names, name+"."+server.Namespace, name+"."+server.Namespace+".svc",
+			name+"."+server.Namespace+".svc.cluster.local")
+	}
+	if exposure := server.Spec.Exposure; exposure != nil && exposure.Ingress != nil {
+		names = append(names, exposure.Ingress.Hosts...)
+	}
+	return append(names, "localhost", "127.0.0.1")
+}

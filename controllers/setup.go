@@ -1,0 +1,99 @@
+// Copyright The Fairlead Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"fmt"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	fairleadv1alpha1 "fairlead.dev/fairlead/api/v1alpha1"
+	"fairlead.dev/fairlead/controllers/resources"
+)
+
+// indexServer finds pods and ConfigMaps by their server's name.
+const indexServer = "server"
+
+// SetupWithManager watches servers, their children and what they depend on.
+func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
+	for _, object := range []client.Object{&corev1.Pod{}, &corev1.ConfigMap{}} {
+		if err := mgr.GetFieldIndexer().IndexField(ctx, object, indexServer, serverLabel); err != nil {
+			return fmt.Errorf("failed to index %T by server: %w", object, err)
+		}
+	}
+	err := ctrl.NewControllerManagedBy(mgr).
+		Named("mcpserver").
+		// Status writes and labels change nothing that is built.
+		For(&fairleadv1alpha1.MCPServer{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Owns(&appsv1.Deployment{}).
+		Owns(&corev1.Service{}).
+		Owns(&corev1.ServiceAccount{}).
+		Owns(&corev1.ConfigMap{}).
+		Owns(&networkingv1.Ingress{}).
+		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(serverOfPod), builder.WithPredicates(podStateChanged())).
+		Watches(&networkingv1.IngressClass{}, handler.EnqueueRequestsFromMapFunc(r.serversWithExposure)).
+		Complete(r)
+	if err != nil {
+		return fmt.Errorf("failed to set up the controller of MCPServers: %w", err)
+	}
+	return nil
+}
+
+func serverLabel(object client.Object) []string {
+	if name := object.GetLabels()[resources.LabelServer]; name != "" {
+		return []string{name}
+	}
+	return nil
+}
+
+func serverOfPod(_ context.Context, pod client.Object) []reconcile.Request {
+	var requests []reconcile.Request
+	for _, name := range serverLabel(pod) {
+		requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: pod.GetNamespace(), Name: name}})
+	}
+	return requests
+}
+
+// podStateChanged lets through what a status may tell of. A pod that comes or
+// goes shows in its Deployment.
+func podStateChanged() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc: func(event.CreateEvent) bool { return false },
+		DeleteFunc: func(event.DeleteEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			before, ok := e.ObjectOld.(*corev1.Pod)
+			after, okay := e.ObjectNew.(*corev1.Pod)
+			return ok && okay && !equality.Semantic.DeepEqual(before.Status, after.Status)
+		},
+	}
+}
+
+// serversWithExposure returns the servers whose settings depend on the classes
+// of the cluster.
+func (r *Reconciler) serversWithExposure(ctx context.Context, _ client.Object) []reconcile.Request {
+	var servers fairleadv1alpha1.MCPServerList
+	if err := r.Client.List(ctx, &servers); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Failed to list MCPServers for an IngressClass")
+		return nil
+	}
+	var requests []reconcile.Request
+	for i := range servers.Items {
+		if asksForProfile(&servers.Items[i]) {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&servers.Items[i])})
+		}
+	}
+	return requests
+}
