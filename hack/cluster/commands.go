@@ -13,6 +13,7 @@ import (
 	"fairlead.dev/fairlead/hack/cluster/internal/binaries"
 	"fairlead.dev/fairlead/hack/cluster/internal/cluster"
 	"fairlead.dev/fairlead/hack/cluster/internal/layout"
+	"fairlead.dev/fairlead/hack/cluster/internal/selftest"
 )
 
 // command is one word of the command line. A command without help is for this program's own use.
@@ -34,6 +35,7 @@ func commands() []command {
 		{"forward", "--listen ADDRESS --to HOST:PORT [--detach]", "carry a loopback port to an address inside", runForward},
 		{"build", "[apiserver-only]", "build the programs into the cache", runBuild},
 		{"assets", "", "print the folder with kube-apiserver, etcd and kubectl, for KUBEBUILDER_ASSETS", runAssets},
+		{"selftest", "", "check a whole cluster's life; refuses if one is here", runSelftest},
 		{"supervise", "", "", runSupervise},
 		{"carry", "", "", runCarry},
 		{"resolve", "", "", runResolve},
@@ -120,6 +122,20 @@ func runAssets(ctx context.Context, _ []string) error {
 	}
 	fmt.Println(dir)
 	return nil
+}
+
+// runSelftest starts and removes a cluster of its own.
+func runSelftest(ctx context.Context, _ []string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("failed to find this program: %w", err)
+	}
+	bin, err := ensure(ctx, append(binaries.All(), binaries.Probe))
+	if err != nil {
+		return err
+	}
+	test := &selftest.Test{Self: self, Bin: bin, Out: os.Stdout}
+	return test.Run(ctx)
 }
 
 // ensure builds what is missing and returns the folder of the named programs.

@@ -101,6 +101,9 @@ func (c *Cluster) awaitAlive(ctx context.Context, ask func(ctx context.Context) 
 
 // resolves asks the cluster's name server for the API server's name, through kube-proxy.
 func (c *Cluster) resolves(ctx context.Context) error {
+	// A question from before kube-proxy's first rules is never answered: ask again soon.
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
 	name := "kubernetes.default.svc." + layout.Domain
 	out, err := exec.CommandContext(ctx, "nsenter", "--net="+layout.NetnsPath, c.Layout.Self(), "resolve", name).CombinedOutput()
 	if err != nil {

@@ -41,9 +41,9 @@ func masks() []mask {
 	}
 }
 
-// tunables are kernel settings of the whole machine that the kubelet would change. It is shown files that already hold
+// Tunables returns kernel settings of the whole machine that the kubelet would change. It is shown files that already hold
 // what it wants.
-func tunables() map[string]string {
+func Tunables() map[string]string {
 	return map[string]string{
 		"vm/overcommit_memory":      "1",
 		"vm/panic_on_oom":           "0",
@@ -64,7 +64,7 @@ func Prepare(l layout.Layout, resolvConf string) error {
 			return err
 		}
 	}
-	for name, value := range tunables() {
+	for name, value := range Tunables() {
 		target := filepath.Join("/proc/sys", name)
 		if _, err := os.Stat(target); err != nil {
 			continue // a kernel built without it

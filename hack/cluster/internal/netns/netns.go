@@ -20,39 +20,57 @@ import (
 	"fairlead.dev/fairlead/hack/cluster/internal/layout"
 )
 
-// Create makes the namespace with the node's address on a veth pair whose both ends are inside.
+// Create makes the namespace with the node's address on a veth pair whose both ends are inside. It does not use
+// `ip netns add`, which leaves a mount at the folder of all namespaces.
 func Create(ctx context.Context) error {
+	if err := os.MkdirAll(filepath.Dir(layout.NetnsPath), 0o755); err != nil {
+		return fmt.Errorf("failed to create the folder of network namespaces: %w", err)
+	}
+	file, err := os.OpenFile(layout.NetnsPath, os.O_CREATE|os.O_EXCL|os.O_RDONLY, 0o444)
+	if err != nil {
+		return fmt.Errorf("failed to name the network namespace: %w", err)
+	}
+	if err := file.Close(); err != nil {
+		return fmt.Errorf("failed to name the network namespace: %w", err)
+	}
+	if err := run(ctx, "unshare", "--net="+layout.NetnsPath, "true"); err != nil {
+		return err
+	}
 	const ns = layout.Netns
 	steps := [][]string{
-		{"netns", "add", ns},
 		{"-n", ns, "link", "set", "lo", "up"},
 		{"-n", ns, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0-peer"},
 		{"-n", ns, "address", "add", layout.NodePrefix, "dev", "eth0"},
 		{"-n", ns, "link", "set", "eth0-peer", "up"},
 		{"-n", ns, "link", "set", "eth0", "up"},
+		// Before kube-proxy rewrites a ClusterIP the kernel wants a route to it. There is none to anywhere else, so that what
+		// would leave the cluster fails at once.
+		{"-n", ns, "route", "add", layout.ServiceCIDR, "dev", "eth0"},
 	}
 	for _, args := range steps {
-		if err := ip(ctx, args...); err != nil {
+		if err := run(ctx, "ip", args...); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// Delete removes the namespace's name if it is there. The namespace itself ends with its last process.
-func Delete(ctx context.Context) error {
+// Delete removes the namespace's name if it is there, and the folder of names if it is empty. The namespace itself ends
+// with its last process.
+func Delete(context.Context) error {
 	if !Exists() {
 		return nil
 	}
-	var stat unix.Statfs_t
-	if err := unix.Statfs(layout.NetnsPath, &stat); err == nil && stat.Type != unix.NSFS_MAGIC {
-		// A machine that lost its mounts keeps an empty file, which `ip` refuses to delete.
-		if err := os.Remove(layout.NetnsPath); err != nil {
-			return fmt.Errorf("failed to remove %q: %w", layout.NetnsPath, err)
-		}
-		return nil
+	// A machine that was started anew has only the empty file.
+	if err := unix.Unmount(layout.NetnsPath, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("failed to unmount %q: %w", layout.NetnsPath, err)
 	}
-	return ip(ctx, "netns", "delete", layout.Netns)
+	if err := os.Remove(layout.NetnsPath); err != nil {
+		return fmt.Errorf("failed to remove %q: %w", layout.NetnsPath, err)
+	}
+	// Fails while other namespaces are there, or if it is a mount of `ip netns`: then the folder is not ours.
+	_ = os.Remove(filepath.Dir(layout.NetnsPath))
+	return nil
 }
 
 // Exists reports whether the namespace has its name.
@@ -94,11 +112,12 @@ func inode(path string) (uint64, error) {
 	return stat.Ino, nil
 }
 
-// ip runs iproute2.
-func ip(ctx context.Context, args ...string) error {
-	out, err := exec.CommandContext(ctx, "ip", args...).CombinedOutput()
+// run runs one of the machine's own programs.
+func run(ctx context.Context, program string, args ...string) error {
+	out, err := exec.CommandContext(ctx, program, args...).CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("failed to run `ip %s`: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(out)))
+		return fmt.Errorf("failed to run `%s %s`: %w: %s",
+			program, strings.Join(args, " "), err, strings.TrimSpace(string(out)))
 	}
 	return nil
 }

@@ -101,6 +101,9 @@ func controllerManagerArgs(l layout.Layout) []string {
 		"--cert-dir=" + l.Path("pki", "controller-manager"),
 		"--leader-elect=false",
 		"--use-service-account-credentials=true",
+		// The usual 20 requests per second make the first start wait for seconds.
+		"--kube-api-qps=200",
+		"--kube-api-burst=400",
 		"--allocate-node-cidrs=true",
 		"--cluster-cidr=" + layout.PodCIDR,
 		"--service-cluster-ip-range=" + layout.ServiceCIDR,
@@ -119,6 +122,8 @@ func schedulerArgs(l layout.Layout) []string {
 		"--authorization-kubeconfig=" + kubeconfig,
 		"--bind-address=127.0.0.1",
 		"--cert-dir=" + l.Path("pki", "scheduler"),
+		"--kube-api-qps=200",
+		"--kube-api-burst=400",
 		"--leader-elect=false",
 	}
 }
