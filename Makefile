@@ -43,6 +43,10 @@ generate: ## Generate deep copies, the CRD and the operator's RBAC from the Go t
 test: ## Run all tests but the cluster's: unit, golden, API server, protocol, conformance, clients, tools.
 	hack/test.sh $(PKG)
 
+.PHONY: e2e
+e2e: prepare ## Run the tests of a real cluster, which stays up: the local one, built the first time (FLAGS=-test.run=TestX).
+	test/e2e/run.sh $(FLAGS)
+
 .PHONY: lint
 lint: ## Lint all modules, or only PKG=./some/package/... of the product's.
 	hack/lint.sh $(if $(filter-out ./...,$(PKG)),$(PKG))

@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 if [[ ${1:-} == --list ]]; then
-  find api config charts -name 'zz_generated*.go' -o -path 'config/crd/fairlead.dev_*.yaml' -o -path 'config/rbac/role.yaml' 2>/dev/null | sort
+  find api config docs -name 'zz_generated*.go' -o -path 'config/crd/fairlead.dev_*.yaml' -o -path 'config/rbac/role.yaml' -o -path 'docs/reference/*.md' 2>/dev/null | sort
   exit 0
 fi
 
@@ -17,3 +17,5 @@ hack/tool.sh controller-gen crd paths=./api/... output:crd:dir=config/crd
 if [[ -d controllers ]]; then
   hack/tool.sh controller-gen rbac:roleName=manager-role paths=./controllers/... output:rbac:dir=config/rbac
 fi
+# The reference is made from the CRD, so it comes last.
+go test ./test/docs -update >/dev/null

@@ -68,12 +68,23 @@ shell_syntax() {
   return $bad
 }
 
+# Every folder that kubectl may be pointed at renders.
+kustomize() {
+  local file bad=0
+  while IFS= read -r file; do
+    hack/tool.sh kustomize build "$(dirname "$file")" >"$work/rendered" || bad=1
+    [[ -s $work/rendered ]] || { echo "$file renders nothing" >&2; bad=1; }
+  done < <(git ls-files --cached --others --exclude-standard -- '*kustomization.yaml')
+  return $bad
+}
+
 check "generated files" generated
 check "go mod tidy" tidy
 check "go vet" vet
 check "shell syntax" shell_syntax
 check "lint" hack/lint.sh
-check "repository" go test -count=1 ./test/repo/...
+check "kustomize" kustomize
+check "repository and API" hack/test.sh -count=1 ./test/repo/... ./api/...
 
 if ((${#failed[@]} > 0)); then
   printf 'verify: %s: not in order\n' "${failed[@]}" >&2

@@ -5,8 +5,9 @@
 // all that a failed one said. It counts the tests, and takes a skipped test for a failed one, since nobody reads
 // what was left out.
 //
-//	go test -json ./... | testsum -summary FILE   prints the results, adds the counts to FILE
-//	testsum -total FILE                           prints the sum, "N passed, N failed", as the last line
+//	go test -json ./... | testsum                 prints the results, and "N passed, N failed" as the last line
+//	go test -json ./... | testsum -summary FILE   prints the results, and adds the counts to FILE
+//	testsum -total FILE                           prints the sum of the counts in FILE, as the last line
 package main
 
 import (
@@ -51,10 +52,11 @@ func run(arguments []string, in io.Reader, out io.Writer) error {
 	if err := c.read(in); err != nil {
 		return err
 	}
-	if *summary != "" {
-		if err := appendCounts(*summary, c.passed, c.failed); err != nil {
-			return err
-		}
+	if *summary == "" {
+		return printCounts(out, c.passed, c.failed)
+	}
+	if err := appendCounts(*summary, c.passed, c.failed); err != nil {
+		return err
 	}
 	if c.failed > 0 {
 		return errFailed
@@ -69,6 +71,7 @@ type event struct {
 	ImportPath string
 	Test       string
 	Output     string
+	Elapsed    float64
 }
 
 // packageState is what is known of a package that is still running.
@@ -122,12 +125,16 @@ func (c *collector) read(in io.Reader) error {
 
 // take handles one event.
 func (c *collector) take(e event) {
-	if e.Action == "build-output" {
+	switch e.Action {
+	case "build-output":
 		c.print(e.Output)
+		return
+	case "build-fail":
 		return
 	}
 	if e.Package == "" {
-		return
+		// test2json was not told which package it reads.
+		e.Package = "tests"
 	}
 	p := c.packages[e.Package]
 	if p == nil {
@@ -225,7 +232,8 @@ func (c *collector) end(e event, p *packageState) {
 		return
 	}
 	if p.last == "" {
-		p.last = strings.ToUpper(e.Action) + "\t" + e.Package + "\n"
+		// A test program alone, without the go command, does not say it.
+		p.last = fmt.Sprintf("%s\t%s\t%.3fs\n", map[string]string{"pass": "ok  ", "fail": "FAIL", "skip": "?   "}[e.Action], e.Package, e.Elapsed)
 	}
 	c.print(p.last)
 }
@@ -267,6 +275,11 @@ func printTotal(path string, out io.Writer) error {
 		}
 		passed, failed = passed+p, failed+f
 	}
+	return printCounts(out, passed, failed)
+}
+
+// printCounts prints the last line. That no test ran at all is a failure too.
+func printCounts(out io.Writer, passed, failed int) error {
 	if _, err := fmt.Fprintf(out, "%d passed, %d failed\n", passed, failed); err != nil {
 		return fmt.Errorf("failed to print: %w", err)
 	}

@@ -78,6 +78,11 @@ func TestResults(t *testing.T) {
 			events: []string{`{"Action":"output","Package":"a","Output":"panic\n"}`},
 			want:   "panic\nFAIL\ta\tnever ended\n", counts: "0 1\n", wantErr: true,
 		},
+		{
+			name:   "a test program alone",
+			events: []string{`{"Action":"pass","Test":"TestX","Elapsed":0.1}`, `{"Action":"output","Output":"PASS\n"}`, `{"Action":"pass","Elapsed":1.5}`},
+			want:   "ok  \ttests\t1.500s\n", counts: "1 0\n",
+		},
 		{name: "message of the go command", events: []string{`go: cannot find module`}, want: "go: cannot find module\n", counts: "0 0\n"},
 	}
 	for _, tt := range tests {
@@ -128,6 +133,18 @@ func TestTotal(t *testing.T) {
 				t.Errorf("got %q, want %q", out.String(), tt.want)
 			}
 		})
+	}
+}
+
+func TestWithoutASummaryTheCountsComeLast(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	events := `{"Action":"pass","Package":"a","Test":"TestX"}` + "\n" + `{"Action":"pass","Package":"a","Elapsed":0.25}` + "\n"
+	if err := run(nil, strings.NewReader(events), &out); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff("ok  \ta\t0.250s\n1 passed, 0 failed\n", out.String()); diff != "" {
+		t.Errorf("output (-want +got):\n%s", diff)
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 var (
 	targetLine = regexp.MustCompile(`(?m)^([a-zA-Z0-9_-]+):([^=\n].*)?$`)
 	phonyLine  = regexp.MustCompile(`(?m)^\.PHONY: (.+)$`)
-	scriptName = regexp.MustCompile(`\b(hack/[a-z/-]+\.sh|\.ci/run)\b`)
+	scriptName = regexp.MustCompile(`(?:^|\s)((?:hack|test)/[a-z0-9/-]+\.sh|\.ci/run)\b`)
 	folderFlag = regexp.MustCompile(`go -C ([a-z/-]+)`)
 	makeCall   = regexp.MustCompile("(?:^|[^a-z-])make ([a-z][a-z0-9-]*)")
 )
