@@ -1,0 +1,119 @@
+// Copyright The Fairlead Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package stream is one event stream to one client: the encoder, the bounded
+// outbox between senders and the writer, deadlines and heartbeats. It knows
+// server-sent events (WHATWG HTML, section 9.2) and nothing of MCP.
+package stream
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Message is one event that waits to be written.
+type Message struct {
+	// Data becomes the data lines of the event. It is not copied: the sender
+	// must not change it afterwards.
+	Data []byte
+	// Event is the event's name; empty leaves the line out, which clients read
+	// as "message".
+	Event string
+	// Kind names the sort of message in metrics, such as "response". It is not
+	// written.
+	Kind string
+	// Group holds messages together that are never reordered, such as those of
+	// one call.
+	Group uint64
+	// Urgent messages overtake those of other groups, never those of their own.
+	Urgent bool
+	// Fold, if set, lets a newer message of the same Group and Fold replace
+	// this one while the outbox is crowded.
+	Fold string
+}
+
+// overhead is what a message costs beside its data: framing and bookkeeping.
+const overhead = 64
+
+func (m Message) size() int {
+	return len(m.Data) + len(m.Event) + overhead
+}
+
+// CloseReason says why a stream ended. It is a label of logs and metrics.
+type CloseReason string
+
+// The reasons.
+const (
+	// Completed: everything that the stream was opened for was sent.
+	Completed CloseReason = "completed"
+	// ClientGone: the client hung up.
+	ClientGone CloseReason = "client_gone"
+	// WriteTimeout: the client did not read for the length of a write deadline.
+	WriteTimeout CloseReason = "write_timeout"
+	// WriteFailed: the connection broke while writing.
+	WriteFailed CloseReason = "write_failed"
+	// Drain: the replica takes leave; see Drain in runtime/config.
+	Drain CloseReason = "drain"
+	// SessionEnded: the client ended its session.
+	SessionEnded CloseReason = "session_ended"
+	// Expired: the session reached its idle timeout or its age.
+	Expired CloseReason = "expired"
+	// Evicted: a new session took the place of this idle one.
+	Evicted CloseReason = "evicted"
+	// Replaced: the client opened a newer stream for the same session.
+	Replaced CloseReason = "replaced"
+	// Shutdown: the process ends at once.
+	Shutdown CloseReason = "shutdown"
+)
+
+// broken reports that nothing more can reach the client, so that what is still
+// queued is dropped rather than written.
+func (c CloseReason) broken() bool {
+	return c == ClientGone || c == WriteTimeout || c == WriteFailed
+}
+
+// ClosedError is what Send returns once the stream is closed.
+type ClosedError struct {
+	Reason CloseReason
+}
+
+func (e *ClosedError) Error() string {
+	return fmt.Sprintf("the stream is closed: %s", e.Reason)
+}
+
+// Stream is the sender's side of an event stream. All methods may be called
+// from any goroutine.
+type Stream interface {
+	// Send queues m. It waits while the outbox is full and returns ctx's error,
+	// or a *ClosedError once the stream is closed.
+	Send(ctx context.Context, m Message) error
+	// Mark sets dirty bits, which cost no space and are rendered as messages
+	// only when the writer is ready. It never waits.
+	Mark(bits uint32)
+	// Close ends the stream after what is queued, or at once if the reason says
+	// that the client cannot be reached. Only the first call has an effect.
+	Close(reason CloseReason)
+	// Done is closed by the first Close.
+	Done() <-chan struct{}
+	// Reason is the reason of the first Close, else empty.
+	Reason() CloseReason
+}
+
+// Observer learns what streams do. Its methods are called from many goroutines
+// and must not wait.
+type Observer interface {
+	// StreamOpened is called when the head has been sent.
+	StreamOpened(transport string)
+	// StreamClosed is called when nothing more will be written.
+	StreamClosed(transport string, reason CloseReason, lived time.Duration)
+	// MessageWritten is called for each message after it was handed to the
+	// connection, queued after its Send.
+	MessageWritten(kind string, queued time.Duration)
+}
+
+type silent struct{}
+
+func (silent) StreamOpened(string)                             {}
+func (silent) StreamClosed(string, CloseReason, time.Duration) {}
+func (silent) MessageWritten(string, time.Duration)            {}

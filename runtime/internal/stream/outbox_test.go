@@ -1,0 +1,283 @@
+// Copyright The Fairlead Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func text(batch []entry) string {
+	var words []string
+	for i := range batch {
+		words = append(words, strings.TrimRight(string(batch[i].Data), "."))
+	}
+	return strings.Join(words, " ")
+}
+
+// pad makes a message whose size is n bytes.
+func pad(word string, n int) Message {
+	return Message{Data: []byte(word + strings.Repeat(".", n-overhead-len(word)))}
+}
+
+func TestOutboxOrder(t *testing.T) {
+	t.Parallel()
+	message := func(word string, group uint64, urgent bool) Message {
+		return Message{Data: []byte(word), Group: group, Urgent: urgent}
+	}
+	tests := []struct {
+		name string
+		send []Message
+		want string
+	}{
+		{name: "first in, first out", send: []Message{message("a", 1, false), message("b", 2, false), message("c", 1, false)}, want: "a b c"},
+		{name: "urgent overtakes other groups", send: []Message{message("a", 1, false), message("b", 1, false), message("R2", 2, true)}, want: "R2 a b"},
+		{name: "urgent never overtakes its own group", send: []Message{message("a1", 1, false), message("a2", 2, false), message("b1", 1, false), message("R2", 2, true)}, want: "a1 a2 R2 b1"},
+		{name: "urgent ones keep their order", send: []Message{message("a", 1, false), message("R2", 2, true), message("R3", 3, true)}, want: "R2 R3 a"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			o := NewOutbox(0)
+			for _, m := range tt.send {
+				if err := o.Send(t.Context(), m); err != nil {
+					t.Fatal(err)
+				}
+			}
+			batch, _ := o.take(nil)
+			if diff := cmp.Diff(tt.want, text(batch)); diff != "" {
+				t.Errorf("order (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestOutboxFoldsOnlyUnderPressure(t *testing.T) {
+	t.Parallel()
+	progress := func(word string, group uint64) Message {
+		m := pad(word, 1<<10)
+		m.Fold, m.Group = "token", group
+		return m
+	}
+	tests := []struct {
+		name string
+		fill int // KiB queued before
+		want string
+	}{
+		{name: "calm", fill: 29, want: "p1 log p2"},
+		{name: "crowded", fill: 40, want: "log p2"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			o := NewOutbox(0)
+			log := pad("log", 1<<10)
+			log.Group = 1
+			for _, m := range []Message{pad("fill", tt.fill<<10), progress("p1", 1), log, progress("p2", 1)} {
+				if err := o.Send(t.Context(), m); err != nil {
+					t.Fatal(err)
+				}
+			}
+			batch, _ := o.take(nil)
+			if got := strings.TrimPrefix(text(batch), "fill "); got != tt.want {
+				t.Errorf("queued %q, want %q", got, tt.want)
+			}
+		})
+	}
+	t.Run("another call's token of the same name", func(t *testing.T) {
+		t.Parallel()
+		o := NewOutbox(0)
+		for _, m := range []Message{pad("fill", 40<<10), progress("a", 1), progress("b", 2)} {
+			if err := o.Send(t.Context(), m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		batch, _ := o.take(nil)
+		if got := text(batch); got != "fill a b" {
+			t.Errorf("queued %q: one call's progress replaced another's", got)
+		}
+	})
+}
+
+func TestOutboxMakesSendersWaitInOrder(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := NewOutbox(1 << 10)
+		if err := o.Send(t.Context(), pad("full", 1<<10)); err != nil {
+			t.Fatal(err)
+		}
+		sent := make(chan string, 3)
+		for _, word := range []string{"a", "b", "c"} {
+			go func() {
+				if err := o.Send(t.Context(), pad(word, 600)); err != nil {
+					t.Errorf("Send(%s) = %v", word, err)
+				}
+				sent <- word
+			}()
+			synctest.Wait()
+		}
+		if len(sent) != 0 {
+			t.Fatalf("%d senders did not wait for a full outbox", len(sent))
+		}
+		o.Mark(1)
+		for _, want := range []string{"full", "a", "b", "c"} {
+			batch, _ := o.take(nil)
+			synctest.Wait()
+			if got := text(batch); got != want {
+				t.Errorf("took %q, want %q", got, want)
+			}
+		}
+		if len(sent) != 3 {
+			t.Errorf("%d of 3 senders came through", len(sent))
+		}
+	})
+}
+
+func TestOutboxWaitingResponseOvertakesOtherGroups(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := NewOutbox(1 << 10)
+		if err := o.Send(t.Context(), pad("full", 1<<10)); err != nil {
+			t.Fatal(err)
+		}
+		send := func(m Message, group uint64, urgent bool) {
+			m.Group, m.Urgent = group, urgent
+			go func() {
+				if err := o.Send(t.Context(), m); err != nil {
+					t.Errorf("Send = %v", err)
+				}
+			}()
+			synctest.Wait()
+		}
+		send(pad("p1", 200), 1, false)
+		send(pad("p2", 200), 2, false)
+		send(pad("R2", 200), 2, true)
+		send(pad("R3", 200), 3, true)
+		o.take(nil)
+		batch, _ := o.take(nil)
+		// R2 stays behind p2, its own group; R3 behind R2, which came first.
+		if got, want := text(batch), "p1 p2 R2 R3"; got != want {
+			t.Errorf("took %q, want %q", got, want)
+		}
+	})
+}
+
+func TestOutboxGivesUpWithContext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := NewOutbox(1 << 10)
+		if err := o.Send(t.Context(), pad("half", 512)); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		large, small := make(chan error, 1), make(chan error, 1)
+		go func() { large <- o.Send(ctx, pad("large", 4<<10)) }()
+		synctest.Wait()
+		go func() { small <- o.Send(t.Context(), pad("small", 256)) }()
+		synctest.Wait()
+		cancel()
+		if err := <-large; !errors.Is(err, context.Canceled) {
+			t.Errorf("Send = %v, want context.Canceled", err)
+		}
+		if err := <-small; err != nil {
+			t.Errorf("the one behind it: Send = %v", err)
+		}
+		batch, _ := o.take(nil)
+		if got := text(batch); got != "half small" {
+			t.Errorf("took %q, want %q", got, "half small")
+		}
+	})
+}
+
+func TestOutboxLetsOneLargeMessageThroughAlone(t *testing.T) {
+	t.Parallel()
+	o := NewOutbox(1 << 10)
+	if err := o.Send(t.Context(), pad("huge", 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	if got := o.Bytes(); got != 1<<20 {
+		t.Errorf("Bytes() = %d, want %d", got, 1<<20)
+	}
+}
+
+func TestOutboxClose(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		reason CloseReason
+		left   string
+	}{
+		{reason: Drain, left: "queued"},
+		{reason: Completed, left: "queued"},
+		{reason: ClientGone},
+		{reason: WriteTimeout},
+	}
+	for _, tt := range tests {
+		t.Run(string(tt.reason), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				o := NewOutbox(1 << 10)
+				if err := o.Send(t.Context(), pad("queued", 1<<10)); err != nil {
+					t.Fatal(err)
+				}
+				waiting := make(chan error, 1)
+				go func() { waiting <- o.Send(t.Context(), pad("late", 100)) }()
+				synctest.Wait()
+				o.Close(tt.reason)
+				o.Close(Shutdown)
+				<-o.Done()
+				var closed *ClosedError
+				if err := <-waiting; !errors.As(err, &closed) || closed.Reason != tt.reason {
+					t.Errorf("the waiting sender got %v, want reason %q", err, tt.reason)
+				}
+				if err := o.Send(t.Context(), pad("after", 100)); !errors.As(err, &closed) || closed.Reason != tt.reason {
+					t.Errorf("a later sender got %v, want reason %q", err, tt.reason)
+				}
+				o.Mark(1)
+				if got := o.Reason(); got != tt.reason {
+					t.Errorf("Reason() = %q, want the first, %q", got, tt.reason)
+				}
+				batch, _ := o.take(nil)
+				if got := text(batch); got != tt.left {
+					t.Errorf("left %q, want %q", got, tt.left)
+				}
+			})
+		})
+	}
+}
+
+func TestOutboxManySenders(t *testing.T) {
+	t.Parallel()
+	const senders, each = 8, 200
+	o := NewOutbox(2 << 10)
+	for s := range senders {
+		go func() {
+			for i := range each {
+				if err := o.Send(t.Context(), Message{Data: fmt.Appendf(nil, "%d", i), Group: uint64(s)}); err != nil {
+					t.Errorf("Send = %v", err)
+				}
+			}
+		}()
+	}
+	next := make([]int, senders)
+	var spare []entry
+	for got := 0; got < senders*each; {
+		<-o.ready
+		batch, _ := o.take(spare)
+		for _, e := range batch {
+			if want := fmt.Sprint(next[e.Group]); string(e.Data) != want {
+				t.Fatalf("group %d: message %s came before %s", e.Group, e.Data, want)
+			}
+			next[e.Group]++
+			got++
+		}
+		clear(batch)
+		spare = batch[:0]
+	}
+}
