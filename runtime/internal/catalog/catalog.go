@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
 	"fairlead.dev/fairlead/runtime/config"
@@ -86,11 +87,13 @@ func Build(p *config.Program, prev *Catalog, deps Deps) (*Catalog, error) {
 
 func build(s *config.Server, compiled *config.CompiledTool, prev *Catalog, deps Deps) (*Tool, error) {
 	t := &Tool{
-		Name:         compiled.Config.Name,
-		Access:       compiled.Config.Access,
-		Input:        compiled.Input,
-		HeaderParams: compiled.HeaderParams,
-		state:        Enabled,
+		Name:   compiled.Config.Name,
+		Access: compiled.Config.Access,
+		Input:  compiled.Input,
+		state:  Enabled,
+	}
+	for _, p := range compiled.HeaderParams {
+		t.HeaderParams = append(t.HeaderParams, HeaderParam{HeaderParam: p, Key: strings.ToLower(p.Name)})
 	}
 	if compiled.Config.State == config.StateDisabled {
 		t.state = Disabled
@@ -173,6 +176,13 @@ func (c *Catalog) Close() {
 	})
 }
 
+// HeaderParam is an argument that a stateless request repeats as a header.
+type HeaderParam struct {
+	config.HeaderParam
+	// Key is Name in lower case.
+	Key string
+}
+
 // Tool is one tool of a catalog.
 type Tool struct {
 	Name string
@@ -181,7 +191,7 @@ type Tool struct {
 	// Input validates arguments.
 	Input *config.Schema
 	// HeaderParams are the arguments that stateless requests repeat as headers.
-	HeaderParams []config.HeaderParam
+	HeaderParams []HeaderParam
 
 	state   State
 	entries [flavours][]byte

@@ -5,8 +5,10 @@ package engine
 
 import (
 	"context"
+	"fmt"
 
 	"fairlead.dev/fairlead/runtime/internal/auth"
+	"fairlead.dev/fairlead/runtime/internal/catalog"
 )
 
 // Hints are what a stateless request's headers claim about its body. They are
@@ -21,8 +23,8 @@ type Hints struct {
 
 // Input is one message and what the transport knows about it.
 type Input struct {
-	// Message is one JSON value. The engine keeps no part of it after Run or
-	// Release.
+	// Message is one JSON value. It must stay as it is until Run or Release
+	// returned; the engine keeps no part of it longer.
 	Message []byte
 	Era     Era
 	// Version is the MCP-Protocol-Version header, empty if there is none.
@@ -31,7 +33,7 @@ type Input struct {
 	Hints     Hints
 	Principal auth.Principal
 	// Session is nil in the stateless era, and in the Streamable one for a
-	// request that names no session, which only initialize and ping may.
+	// message that names no session, which only initialize and ping may.
 	Session *Session
 	// Batch marks one of several messages that came as an array.
 	Batch bool
@@ -39,15 +41,75 @@ type Input struct {
 
 // Accept decodes a message once and strictly, authorizes it, validates it and
 // reserves what it needs. Every error is an *Error, and nothing of the message
-// took effect then. After an accepted message exactly one of Call.Run and
-// Call.Release must follow.
-func (e *Engine) Accept(ctx context.Context, in Input) (*Call, error) {
-	return nil, &Error{Kind: KindInternal}
+// took effect then. After an accepted message one of Call.Run and Call.Release
+// must follow.
+func (e *Engine) Accept(_ context.Context, in Input) (*Call, error) {
+	c, err := e.accept(&in)
+	if err != nil {
+		err.modern = in.Era == EraStateless
+		if e.observer != nil {
+			e.observer.Refused(in.Era.String(), err.Kind.String())
+		}
+		return nil, err
+	}
+	return c, nil
 }
 
-// Split takes a body apart into its messages: a batch of 2025-03-26, or the body
-// itself. A batch must not be empty and not hold more than maxMessages. Every
-// error is an *Error.
-func Split(body []byte, maxMessages int) (messages [][]byte, batch bool, err error) {
-	return [][]byte{body}, false, nil
+func (e *Engine) accept(in *Input) (*Call, *Error) {
+	env, err := decodeEnvelope(in.Message)
+	if err != nil {
+		return nil, err
+	}
+	c := &Call{engine: e, method: env.method, id: env.id, request: env.form == request, era: in.Era, principal: in.Principal}
+	if in.Era == EraStateless {
+		err = e.acceptStateless(c, in, env)
+	} else {
+		err = e.acceptLegacy(c, in, env)
+	}
+	if err != nil {
+		c.Release()
+		return nil, err
+	}
+	return c, nil
 }
+
+// listTools answers tools/list of either era.
+func (e *Engine) listTools(c *Call, st *state, params []byte) *Error {
+	cursor := ""
+	if raw, ok := optional(params, "cursor"); ok {
+		if !isString(raw) {
+			return refuse(KindInvalidParams, c.id, "invalid params: cursor must be a string")
+		}
+		cursor = unquote(raw)
+	}
+	flavour := catalog.Flavour2025June
+	switch c.version {
+	case Version20241105:
+		flavour = catalog.Flavour2024
+	case Version20250326:
+		flavour = catalog.Flavour2025March
+	}
+	b := c.appendResultHead(make([]byte, 0, 1024), st)
+	b, err := st.catalog.AppendPage(b, c.principal, st.policy, cursor, flavour)
+	if err != nil {
+		return refuse(KindInvalidParams, c.id, "invalid params: "+err.Error())
+	}
+	if c.era == EraStateless {
+		b = append(b, st.cacheable...)
+	}
+	c.answer = append(b, "}}"...)
+	return nil
+}
+
+// optional looks up a member of params, which may be nil; null counts as absent.
+func optional(params []byte, name string) ([]byte, bool) {
+	if params == nil {
+		return nil, false
+	}
+	v, ok := member(params, name)
+	return v, ok && !isNull(v)
+}
+
+// brief quotes a client's text for a message, cut to a length that cannot flood
+// an answer or a log.
+func brief(s string) string { return fmt.Sprintf("%q", clip(s)) }

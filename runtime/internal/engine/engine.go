@@ -82,20 +82,6 @@ type Engine struct {
 	state    atomic.Pointer[state]
 }
 
-// state is what one revision answers with, swapped whole.
-type state struct {
-	catalog *catalog.Catalog
-	policy  auth.Policy
-	trace   bool
-	// Encoded once per revision: the serverInfo object, the _meta member of
-	// stateless results, and the parts of initialize and server/discover after
-	// the version.
-	serverInfo   []byte
-	resultMeta   []byte
-	introduction []byte
-	discover     []byte
-}
-
 // New returns an engine that serves the options' catalog.
 func New(o Options) *Engine {
 	e := &Engine{limits: o.Limits, observer: o.Observer, logger: o.Logger}
@@ -133,7 +119,3 @@ func (e *Engine) Revision() string { return e.state.Load().catalog.Revision() }
 
 // Tools counts the tools that are served now, disabled ones included.
 func (e *Engine) Tools() int { return e.state.Load().catalog.Len() }
-
-func newState(r Revision) *state {
-	return &state{catalog: r.Catalog, policy: r.Policy, trace: r.AllowTrace}
-}

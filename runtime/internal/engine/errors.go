@@ -33,9 +33,6 @@ const (
 	// KindHeaderMismatch: a header contradicts the body or is missing (-32020,
 	// stateless only).
 	KindHeaderMismatch
-	// KindMissingCapability: the client did not declare a capability that the
-	// request needs (-32021, stateless only).
-	KindMissingCapability
 	// KindUnsupportedVersion: the revision is not spoken here (-32022 in the
 	// stateless era; -32600 in a legacy one, whose refusals must not look
 	// modern).
@@ -62,8 +59,6 @@ func (k Kind) String() string {
 		return "not_initialized"
 	case KindHeaderMismatch:
 		return "header_mismatch"
-	case KindMissingCapability:
-		return "missing_capability"
 	case KindUnsupportedVersion:
 		return "unsupported_version"
 	case KindTooMany:
@@ -77,6 +72,26 @@ func (k Kind) String() string {
 	}
 }
 
+// code gives the kind's code; unsupported versions differ by era.
+func (k Kind) code() int {
+	switch k {
+	case KindParse:
+		return codeParse
+	case KindInvalidRequest, KindNotInitialized, KindUnsupportedVersion:
+		return codeInvalidRequest
+	case KindMethodNotFound:
+		return codeMethodNotFound
+	case KindInvalidParams:
+		return codeInvalidParams
+	case KindHeaderMismatch:
+		return codeHeaderMismatch
+	case KindTooMany, KindOverloaded:
+		return codeBusy
+	default:
+		return codeInternal
+	}
+}
+
 // The codes of JSON-RPC 2.0 and of MCP 2026-07-28 (schema.ts).
 const (
 	codeParse              = -32700
@@ -85,7 +100,6 @@ const (
 	codeInvalidParams      = -32602
 	codeInternal           = -32603
 	codeHeaderMismatch     = -32020
-	codeMissingCapability  = -32021
 	codeUnsupportedVersion = -32022
 	// codeBusy stands for 429 and 503. It lies outside of the range that JSON-RPC
 	// reserves, as 2026-07-28 basic/index asks of codes that it does not define.

@@ -3,25 +3,158 @@
 
 package engine
 
+import (
+	"errors"
+	"sync"
+	"unicode/utf8"
+)
+
+// maxClientText bounds each part of a client's self-description in bytes.
+const maxClientText = 128
+
 // Session is the state of a legacy session. It is safe for concurrent use. The
 // zero value is a session before initialize.
-type Session struct{}
+type Session struct {
+	mu            sync.Mutex
+	version       string
+	clientName    string
+	clientVersion string
+	level         level
+	count         int
+	// running is a list through the calls themselves, so that an idle session
+	// holds nothing and a call allocates nothing.
+	running *Call
+}
 
 // Initialized reports whether initialize was accepted.
-func (s *Session) Initialized() bool { return false }
+func (s *Session) Initialized() bool { return s.Version() != "" }
 
 // Version is the negotiated revision, empty before initialize.
-func (s *Session) Version() string { return "" }
+func (s *Session) Version() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.version
+}
 
 // Client is the client's self-reported name and version, each cut to 128 bytes.
-func (s *Session) Client() (name, version string) { return "", "" }
+func (s *Session) Client() (name, version string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.clientName, s.clientVersion
+}
 
 // Running counts the requests that are accepted and not yet answered.
-func (s *Session) Running() int { return 0 }
+func (s *Session) Running() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.count
+}
 
 // CancelAll cancels every running request, which then gets no response. The
 // reason becomes the cause of the tools' contexts.
-func (s *Session) CancelAll(reason string) {}
+func (s *Session) CancelAll(reason string) {
+	cause := errors.New(reason)
+	s.mu.Lock()
+	calls := make([]*Call, 0, s.count)
+	for c := s.running; c != nil; c = c.next {
+		calls = append(calls, c)
+	}
+	s.mu.Unlock()
+	for _, c := range calls {
+		c.cancelWith(cause)
+	}
+}
+
+// open takes initialize's outcome, once.
+func (s *Session) open(version, clientName, clientVersion string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.version != "" {
+		return false
+	}
+	s.version = version
+	s.clientName = clip(clientName)
+	s.clientVersion = clip(clientVersion)
+	return true
+}
+
+// setLevel takes the level of logging/setLevel.
+func (s *Session) setLevel(l level) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.level = l
+}
+
+// logLevel is the lowest level that is sent. Until the client sets one, the
+// server may choose (2025-11-25 server/utilities/logging): it is info.
+func (s *Session) logLevel() level {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.level == 0 {
+		return levelInfo
+	}
+	return s.level
+}
+
+// begin adds a request, unless one with its id is running.
+func (s *Session) begin(c *Call) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for other := s.running; other != nil; other = other.next {
+		if sameID(other.id, c.id) {
+			return false
+		}
+	}
+	c.next = s.running
+	if c.next != nil {
+		c.next.prev = c
+	}
+	s.running = c
+	s.count++
+	return true
+}
+
+// end removes a request that began.
+func (s *Session) end(c *Call) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case c.prev != nil:
+		c.prev.next = c.next
+	default:
+		s.running = c.next
+	}
+	if c.next != nil {
+		c.next.prev = c.prev
+	}
+	c.prev, c.next = nil, nil
+	s.count--
+}
+
+// cancel cancels the request with an id, if it is running.
+func (s *Session) cancel(id []byte) {
+	s.mu.Lock()
+	c := s.running
+	for c != nil && !sameID(c.id, id) {
+		c = c.next
+	}
+	s.mu.Unlock()
+	if c != nil {
+		c.cancelWith(errCancelled)
+	}
+}
+
+// clip cuts text to maxClientText bytes at a character.
+func clip(s string) string {
+	if len(s) <= maxClientText {
+		return s
+	}
+	end := maxClientText
+	for end > 0 && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end]
+}
 
 // ListChanged is the legacy notifications/tools/list_changed.
 func ListChanged() []byte {
