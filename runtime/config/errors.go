@@ -15,6 +15,8 @@ type FieldError struct {
 	Path string
 	// Message says what is wrong and what to do.
 	Message string
+
+	rule rule
 }
 
 // Error returns "path: message".

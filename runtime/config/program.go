@@ -3,11 +3,7 @@
 
 package config
 
-import (
-	"encoding/json"
-	"net/http"
-	"net/url"
-)
+import "encoding/json"
 
 // Values of the contract's enumerations.
 const (
@@ -65,8 +61,9 @@ type Program struct {
 type CompiledTool struct {
 	// Config is the tool with every default filled in.
 	Config Tool
-	// ListSchema is what tools/list shows as inputSchema: inputSchemaJSON byte
-	// for byte, else inputSchema, else an object without properties.
+	// ListSchema is what tools/list shows as inputSchema, without line breaks:
+	// inputSchemaJSON in its own order, else inputSchema, else an object
+	// without properties.
 	ListSchema json.RawMessage
 	// Input validates arguments; never nil.
 	Input *Schema
@@ -106,39 +103,4 @@ type PrincipalVars struct {
 	// Subject is the caller's name: the entry of an API key, or "anonymous".
 	Subject string
 	Roles   []string
-}
-
-// NamedTemplate is the value of a query parameter or header.
-type NamedTemplate struct {
-	Name  string
-	Value *Template
-}
-
-// HTTPPlan is a request to a backend, compiled.
-type HTTPPlan struct {
-	Method string
-	URL    *URLTemplate
-	// Query and Headers are sorted by name.
-	Query   []NamedTemplate
-	Headers []NamedTemplate
-	// HeadersFrom are the headers whose values are files; the executor reads them.
-	HeadersFrom []SecretHeader
-	// Body is BodyJSON or BodyNone.
-	Body string
-	// Network is the effective one of NetworkCluster, NetworkPublic and
-	// NetworkPrivate.
-	Network string
-	// Stream is empty, StreamSSE or StreamNDJSON.
-	Stream string
-
-	urlArguments map[string]bool
-}
-
-// Request is a rendered request, without the headers of HTTPPlan.HeadersFrom.
-type Request struct {
-	Method string
-	URL    *url.URL
-	Header http.Header
-	// Body is nil if there is none.
-	Body []byte
 }
