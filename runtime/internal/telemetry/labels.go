@@ -3,49 +3,85 @@
 
 package telemetry
 
-import "sync"
+import (
+	"maps"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
 
-// maxWords bounds the distinct reasons or types of one metric. They are words
-// of the code, so the bound only holds back a mistake.
-const maxWords = 40
+// Other is the label of values outside a bounded set.
+const Other = "other"
 
-// labelSet remembers which words were used as labels of which metric.
-type labelSet struct {
-	mu    *sync.RWMutex
-	words map[string]map[string]struct{}
+const (
+	// maxWords bounds the distinct reasons, types or kinds of one metric. They
+	// are words of the code, so the bound only holds back a mistake.
+	maxWords = 40
+	// maxWord bounds such a word in bytes.
+	maxWord = 40
+	// maxClients bounds the distinct client names of one process.
+	maxClients = 50
+	// maxClientName bounds a client's name in bytes.
+	maxClientName = 64
+)
+
+// family holds the metrics of one label's values, made when a value is first
+// seen. Values beyond limit, and those that accept refuses, share the metric of
+// Other. Looking a known value up takes no lock and allocates nothing.
+type family[T any] struct {
+	limit  int
+	accept func(string) bool
+	create func(value string) T
+
+	growing sync.Mutex
+	known   atomic.Pointer[map[string]T]
 }
 
-// newLabelSet returns an empty set.
-func newLabelSet() labelSet {
-	return labelSet{mu: &sync.RWMutex{}, words: make(map[string]map[string]struct{})}
+// newFamily returns a family that has the values of first.
+func newFamily[T any](limit int, accept func(string) bool, create func(string) T, first ...string) *family[T] {
+	f := &family[T]{limit: limit, accept: accept, create: create}
+	known := make(map[string]T, len(first))
+	for _, value := range first {
+		known[value] = create(value)
+	}
+	f.known.Store(&known)
+	return f
 }
 
-// label returns word, or Other when it is no word or too many were seen.
-func (s labelSet) label(metric, word string) string {
-	if !isWord(word) {
-		return Other
+// get returns the metric of a value.
+func (f *family[T]) get(value string) T {
+	if metric, ok := (*f.known.Load())[value]; ok {
+		return metric
 	}
-	s.mu.RLock()
-	_, known := s.words[metric][word]
-	s.mu.RUnlock()
-	if known {
-		return word
+	if !f.accept(value) {
+		value = Other
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.words[metric] == nil {
-		s.words[metric] = make(map[string]struct{})
-	}
-	if _, known := s.words[metric][word]; !known && len(s.words[metric]) >= maxWords {
-		return Other
-	}
-	s.words[metric][word] = struct{}{}
-	return word
+	return f.grow(value)
 }
 
-// isWord reports whether s is snake_case of at most 40 bytes.
+// grow returns the metric of a value that was not seen yet, or of Other if
+// there are too many.
+func (f *family[T]) grow(value string) T {
+	f.growing.Lock()
+	defer f.growing.Unlock()
+	known := *f.known.Load()
+	if _, ok := known[value]; !ok && len(known) >= f.limit {
+		value = Other
+	}
+	if metric, ok := known[value]; ok {
+		return metric
+	}
+	// The value may be a part of a request; a copy lets the rest be freed.
+	value = strings.Clone(value)
+	next := maps.Clone(known)
+	next[value] = f.create(value)
+	f.known.Store(&next)
+	return next[value]
+}
+
+// isWord accepts snake_case words.
 func isWord(s string) bool {
-	if s == "" || len(s) > 40 {
+	if s == "" || len(s) > maxWord {
 		return false
 	}
 	for i := range len(s) {
@@ -54,4 +90,10 @@ func isWord(s string) bool {
 		}
 	}
 	return true
+}
+
+// isClientName accepts names as well-behaved clients have them: printable ASCII.
+func isClientName(s string) bool {
+	return s != "" && len(s) <= maxClientName &&
+		!strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
 }

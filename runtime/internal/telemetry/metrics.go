@@ -8,23 +8,17 @@ package telemetry
 import (
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"fairlead.dev/fairlead/runtime/internal/engine"
+	"fairlead.dev/fairlead/runtime/internal/stream"
+	"fairlead.dev/fairlead/runtime/internal/tool"
 )
-
-// Other is the label of values outside a bounded set.
-const Other = "other"
-
-// maxClients bounds the distinct client names of one process.
-const maxClients = 50
-
-// maxClientName bounds a client's name in bytes; a longer one is folded.
-const maxClientName = 64
 
 var (
 	// callBuckets are seconds from 1 ms to 10 s.
@@ -33,200 +27,179 @@ var (
 	connectionBuckets = []float64{10, 30, 60, 120, 300, 600, 1200, 1800, 3600}
 )
 
+var (
+	// eras are the labels of engine.Era.
+	eras = []string{engine.EraSSE.String(), engine.EraStreamable.String(), engine.EraStateless.String()}
+	// outcomes are the labels of calls that ended.
+	outcomes = []string{
+		tool.OutcomeOK, tool.OutcomeToolError, tool.OutcomeError, tool.OutcomeTimeout, tool.OutcomeCancelled, tool.OutcomeBusy,
+		tool.OutcomeInvalidOutput, engine.OutcomeInvalidArguments, engine.OutcomeDisabled,
+	}
+)
+
 // Metrics are all metrics of one runtime. Its methods are safe for concurrent
-// use and allocate nothing for labels that were seen before.
+// use, do not block, and allocate nothing for labels that were seen before. A
+// nil *Metrics is not usable.
 type Metrics struct {
-	streams     *prometheus.GaugeVec
-	messages    *prometheus.CounterVec
-	latency     prometheus.Histogram
-	durations   *prometheus.HistogramVec
-	errors      *prometheus.CounterVec
+	streams    *family[prometheus.Gauge]
+	messages   *family[prometheus.Counter]
+	latency    prometheus.Histogram
+	durations  *family[prometheus.Observer]
+	errors     *family[prometheus.Counter]
+	sessions   *family[prometheus.Gauge]
+	clients    *family[string]
+	clientsVec *prometheus.CounterVec
+	rejections *family[prometheus.Counter]
+	outbox     prometheus.Gauge
+	inFlight   prometheus.Gauge
+
+	// settingUp serializes what a new configuration changes.
+	settingUp   sync.Mutex
 	toolCalls   *prometheus.CounterVec
 	toolSeconds *prometheus.HistogramVec
-	sessions    *prometheus.GaugeVec
-	clients     *prometheus.CounterVec
-	revision    *prometheus.GaugeVec
-	configError prometheus.Gauge
-	reloads     *prometheus.CounterVec
-	rejections  *prometheus.CounterVec
-	outbox      prometheus.Gauge
-	inFlight    prometheus.Gauge
 	tools       atomic.Pointer[map[string]*toolMetrics]
-	settingUp   sync.Mutex
-	clientsMu   sync.RWMutex
-	clientNames map[string]struct{}
-	folded      labelSet
+	revision    *prometheus.GaugeVec
+	refused     prometheus.Gauge
+	reloads     *prometheus.CounterVec
 }
 
-// toolMetrics are one tool's handles, resolved when the tool is loaded.
+// toolMetrics are one tool's metrics, made when the tool is loaded.
 type toolMetrics struct {
-	outcomes map[string]prometheus.Counter
+	outcomes *family[prometheus.Counter]
 	seconds  prometheus.Observer
 }
 
-// The label values that are known ahead. Whatever else comes is folded into
-// Other, so that no caller can grow a metric.
-var (
-	transports  = []string{"sse", "streamable", "stateless"}
-	eventTypes  = []string{"response", "progress", "log", "list_changed", "endpoint", "notification", "request", "acknowledged", "heartbeat", "error"}
-	eras        = []string{"sse", "streamable", "stateless"}
-	outcomes    = []string{"ok", "tool_error", "error", "timeout", "cancelled", "busy", "invalid_output", "invalid_arguments", "disabled", "panic"}
-	reloadKinds = []string{"applied", "unchanged", "refused"}
-)
-
 // New registers all metrics, and those of the Go runtime and the process, on
-// reg. It panics when one is registered already: that is a programming error.
+// reg. version is the runtime's. It panics when one of them is registered
+// already: that is a programming error.
 func New(reg prometheus.Registerer, version string) *Metrics {
+	r := registrar{Registerer: reg}
+	streams := r.gauges("fairlead_sse_active_connections", "Event streams that are open now, by transport.", "transport")
+	messages := r.counters("fairlead_sse_messages_total", "Messages that were written to event streams, by kind.", "event_type")
+	durations := r.histograms("fairlead_sse_connection_duration_seconds", "How long event streams were open, by why they ended.", connectionBuckets, "reason")
+	errs := r.counters("fairlead_sse_errors_total", "Errors on event streams, by kind.", "error_type")
+	sessions := r.gauges("fairlead_sessions", "Sessions that exist now, by the era of the protocol.", "era")
+	rejections := r.counters("fairlead_rejections_total", "Requests and messages that were refused before a tool ran, by reason.", "reason")
 	m := &Metrics{
-		streams:     gauges("fairlead_sse_active_connections", "Event streams that are open now.", "transport"),
-		messages:    counters("fairlead_sse_messages_total", "Messages that were sent on event streams.", "event_type"),
-		latency:     histogram("fairlead_sse_message_latency_seconds", "Time from handing a message to its stream until it was written.", callBuckets),
-		durations:   histograms("fairlead_sse_connection_duration_seconds", "How long event streams were open, by why they ended.", connectionBuckets, "reason"),
-		errors:      counters("fairlead_sse_errors_total", "Errors on event streams.", "error_type"),
-		toolCalls:   counters("fairlead_tool_calls_total", "Calls of tools that ended.", "tool", "outcome"),
-		toolSeconds: histograms("fairlead_tool_duration_seconds", "How long calls of tools took, the wait for a free slot included.", callBuckets, "tool"),
-		sessions:    gauges("fairlead_sessions", "Sessions that exist now.", "era"),
-		clients:     counters("fairlead_clients_total", "Clients that introduced themselves, by the era of the protocol and their name.", "era", "client"),
-		revision:    gauges("fairlead_config_revision_info", "The configuration revision that is served; the value is 1.", "revision"),
-		configError: gauge("fairlead_config_refused", "1 while the newest configuration file is refused and an older revision is served."),
-		reloads:     counters("fairlead_config_reloads_total", "Configuration files that were read after a change.", "result"),
-		rejections:  counters("fairlead_rejections_total", "Requests that were refused before a tool ran.", "reason"),
-		outbox:      gauge("fairlead_outbox_bytes", "Bytes that wait in the outboxes of all streams."),
-		inFlight:    gauge("fairlead_requests_in_flight", "HTTP requests that are being answered, event streams included."),
-		clientNames: make(map[string]struct{}),
-		folded:      newLabelSet(),
+		streams:     newFamily(maxWords, isWord, vec1(streams.WithLabelValues), eras...),
+		messages:    newFamily(maxWords, isWord, vec1(messages.WithLabelValues)),
+		latency:     r.histogram("fairlead_sse_message_latency_seconds", "Time from handing a message to its stream until it was written.", callBuckets),
+		durations:   newFamily(maxWords, isWord, vec1(durations.WithLabelValues)),
+		errors:      newFamily(maxWords, isWord, vec1(errs.WithLabelValues)),
+		sessions:    newFamily(maxWords, isWord, vec1(sessions.WithLabelValues), eras[:2]...),
+		clients:     newFamily(maxClients, isClientName, func(name string) string { return name }),
+		clientsVec:  r.counters("fairlead_clients_total", "Clients that introduced themselves, by the era of the protocol and the name that they gave.", "era", "client"),
+		rejections:  newFamily(maxWords, isWord, vec1(rejections.WithLabelValues)),
+		outbox:      r.gauge("fairlead_outbox_bytes", "Bytes that wait in the outboxes of all event streams."),
+		inFlight:    r.gauge("fairlead_requests_in_flight", "HTTP requests that are being answered, event streams included."),
+		toolCalls:   r.counters("fairlead_tool_calls_total", "Calls of tools that ended, by outcome.", "tool", "outcome"),
+		toolSeconds: r.histograms("fairlead_tool_duration_seconds", "How long calls of tools took, the wait for a free slot included.", callBuckets, "tool"),
+		revision:    r.gauges("fairlead_config_revision_info", "The configuration's revision that is served; the value is 1.", "revision"),
+		refused:     r.gauge("fairlead_config_refused", "1 while the newest configuration file is refused and an older revision is served, else 0."),
+		reloads:     r.counters("fairlead_config_reloads_total", "Configuration files that were read, by result: applied, unchanged or refused.", "result"),
 	}
-	build := gauges("fairlead_build_info", "The version of the runtime and of Go; the value is 1.", "version", "go_version")
-	build.WithLabelValues(version, runtime.Version()).Set(1)
+	r.gauges("fairlead_build_info", "The versions of the runtime and of Go; the value is 1.", "version", "go_version").
+		WithLabelValues(version, runtime.Version()).Set(1)
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.tools.Store(&map[string]*toolMetrics{})
-	reg.MustRegister(
-		m.streams, m.messages, m.latency, m.durations, m.errors, m.toolCalls, m.toolSeconds, m.sessions,
-		m.clients, m.revision, m.configError, m.reloads, m.rejections, m.outbox, m.inFlight, build,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-	)
 	m.SetTools(nil)
-	// A gauge or counter that exists from the start makes rates and absent() work.
-	for _, t := range transports {
-		m.streams.WithLabelValues(t)
-	}
-	for _, era := range eras {
-		m.sessions.WithLabelValues(era)
-	}
-	for _, kind := range reloadKinds {
-		m.reloads.WithLabelValues(kind)
+	// Counters that exist before they count let rate() see their first step.
+	for _, result := range []string{"applied", "unchanged", "refused"} {
+		m.reloads.WithLabelValues(result)
 	}
 	return m
 }
 
-// SetTools makes the handles of the tools of a revision and drops the series of
-// tools that are gone; a call of those that ends later counts as Other.
+// SetTools makes the metrics of the tools of a new revision and drops those of
+// tools that are gone; a call of these that ends later counts as Other.
 func (m *Metrics) SetTools(names []string) {
 	m.settingUp.Lock()
 	defer m.settingUp.Unlock()
 	prev := *m.tools.Load()
 	next := make(map[string]*toolMetrics, len(names)+1)
 	for _, name := range append([]string{Other}, names...) {
-		if t, ok := prev[name]; ok {
-			next[name] = t
-			continue
+		if next[name] = prev[name]; next[name] == nil {
+			next[name] = m.newToolMetrics(name)
 		}
-		t := &toolMetrics{outcomes: make(map[string]prometheus.Counter, len(outcomes)+1), seconds: m.toolSeconds.WithLabelValues(name)}
-		for _, outcome := range append([]string{Other}, outcomes...) {
-			t.outcomes[outcome] = m.toolCalls.WithLabelValues(name, outcome)
-		}
-		next[name] = t
 	}
 	m.tools.Store(&next)
 	for name := range prev {
-		if _, ok := next[name]; !ok {
+		if next[name] == nil {
 			m.toolCalls.DeletePartialMatch(prometheus.Labels{"tool": name})
 			m.toolSeconds.DeleteLabelValues(name)
 		}
 	}
 }
 
-// ToolCall counts a call that ended. A tool outside the catalog and an unknown
-// outcome count as Other.
-func (m *Metrics) ToolCall(tool, outcome string, d time.Duration) {
+// newToolMetrics makes the metrics of one tool. Outcomes that never happen get
+// no series.
+func (m *Metrics) newToolMetrics(name string) *toolMetrics {
+	return &toolMetrics{
+		outcomes: newFamily(len(outcomes), isOutcome, func(outcome string) prometheus.Counter {
+			return m.toolCalls.WithLabelValues(name, outcome)
+		}, tool.OutcomeOK),
+		seconds: m.toolSeconds.WithLabelValues(name),
+	}
+}
+
+// isOutcome accepts the outcomes that there are.
+func isOutcome(s string) bool { return slices.Contains(outcomes, s) }
+
+// ToolCall implements engine.Observer: it counts a call that ended. A tool
+// outside the catalog and an unknown outcome count as Other.
+func (m *Metrics) ToolCall(name, outcome string, took time.Duration) {
 	tools := *m.tools.Load()
-	t, ok := tools[tool]
-	if !ok {
+	t := tools[name]
+	if t == nil {
 		t = tools[Other]
 	}
-	counter, ok := t.outcomes[outcome]
-	if !ok {
-		counter = t.outcomes[Other]
-	}
-	counter.Inc()
-	t.seconds.Observe(d.Seconds())
+	t.outcomes.get(outcome).Inc()
+	t.seconds.Observe(took.Seconds())
 }
 
-// ClientSeen counts a client that introduced itself. At most 50 distinct names
-// are kept, others and odd ones count as Other.
-func (m *Metrics) ClientSeen(era, name string) {
-	m.clients.WithLabelValues(fold(era, eras), m.clientLabel(name)).Inc()
+// Client implements engine.Observer: it counts a client that introduced itself.
+// At most 50 distinct names are kept; others, and those that are not printable
+// ASCII of at most 64 bytes, count as Other.
+func (m *Metrics) Client(era, name string) {
+	if !slices.Contains(eras, era) {
+		era = Other
+	}
+	m.clientsVec.WithLabelValues(era, m.clients.get(name)).Inc()
 }
 
-// clientLabel folds a client's name.
-func (m *Metrics) clientLabel(name string) string {
-	if name == "" || len(name) > maxClientName || strings.ContainsFunc(name, oddRune) {
-		return Other
-	}
-	m.clientsMu.RLock()
-	_, known := m.clientNames[name]
-	m.clientsMu.RUnlock()
-	if known {
-		return name
-	}
-	m.clientsMu.Lock()
-	defer m.clientsMu.Unlock()
-	if _, known := m.clientNames[name]; !known && len(m.clientNames) >= maxClients {
-		return Other
-	}
-	// The name is a part of a request; a clone lets the rest be freed.
-	name = strings.Clone(name)
-	m.clientNames[name] = struct{}{}
-	return name
-}
+// Refused implements engine.Observer: it counts a message that was refused. The
+// era is known from the requests' paths, so only the kind is a label.
+func (m *Metrics) Refused(_, kind string) { m.Rejected(kind) }
 
-// oddRune reports what a well-behaved client's name does not have.
-func oddRune(r rune) bool { return r < ' ' || r > '~' }
+// Rejected counts a request that was refused before it reached the engine.
+// Reasons are words of the code in snake_case.
+func (m *Metrics) Rejected(reason string) { m.rejections.get(reason).Inc() }
 
-// StreamOpened counts an event stream. The returned function must be called
-// once, with the reason when the stream ended.
-func (m *Metrics) StreamOpened(transport string) (closed func(reason string)) {
-	open := m.streams.WithLabelValues(fold(transport, transports))
-	open.Inc()
-	began := time.Now()
-	return func(reason string) {
-		open.Dec()
-		m.durations.WithLabelValues(m.folded.label("close", reason)).Observe(time.Since(began).Seconds())
+// StreamOpened implements stream.Observer.
+func (m *Metrics) StreamOpened(transport string) { m.streams.get(transport).Inc() }
+
+// StreamClosed implements stream.Observer. Streams that broke while writing
+// count as errors too.
+func (m *Metrics) StreamClosed(transport string, reason stream.CloseReason, lived time.Duration) {
+	m.streams.get(transport).Dec()
+	m.durations.get(string(reason)).Observe(lived.Seconds())
+	if reason == stream.WriteTimeout || reason == stream.WriteFailed {
+		m.Error(string(reason))
 	}
 }
 
-// MessageSent counts n messages of one type that were written to a stream.
-func (m *Metrics) MessageSent(eventType string, n int) {
-	m.messages.WithLabelValues(fold(eventType, eventTypes)).Add(float64(n))
+// MessageWritten implements stream.Observer.
+func (m *Metrics) MessageWritten(kind string, queued time.Duration) {
+	m.messages.get(kind).Inc()
+	m.latency.Observe(queued.Seconds())
 }
 
-// MessageLatency observes the time from handing a message to its stream until
-// it was written.
-func (m *Metrics) MessageLatency(d time.Duration) { m.latency.Observe(d.Seconds()) }
-
-// Error counts an error on an event stream. Types are words of the code.
-func (m *Metrics) Error(errorType string) {
-	m.errors.WithLabelValues(m.folded.label("error", errorType)).Inc()
-}
-
-// Rejected counts a request that was refused. Reasons are words of the code.
-func (m *Metrics) Rejected(reason string) {
-	m.rejections.WithLabelValues(m.folded.label("reject", reason)).Inc()
-}
+// Error counts an error on an event stream. Types are words of the code in
+// snake_case.
+func (m *Metrics) Error(errorType string) { m.errors.get(errorType).Inc() }
 
 // Sessions adds n, which may be negative, to the sessions of an era.
-func (m *Metrics) Sessions(era string, n int) {
-	m.sessions.WithLabelValues(fold(era, eras)).Add(float64(n))
-}
+func (m *Metrics) Sessions(era string, n int) { m.sessions.get(era).Add(float64(n)) }
 
 // OutboxBytes adds n, which may be negative, to the bytes that wait in
 // outboxes.
@@ -242,48 +215,19 @@ func (m *Metrics) ConfigApplied(revision string) {
 	defer m.settingUp.Unlock()
 	m.revision.Reset()
 	m.revision.WithLabelValues(revision).Set(1)
-	m.configError.Set(0)
+	m.refused.Set(0)
 	m.reloads.WithLabelValues("applied").Inc()
+}
+
+// ConfigUnchanged says that a file was read which is the served revision; it
+// also mends a refusal.
+func (m *Metrics) ConfigUnchanged() {
+	m.refused.Set(0)
+	m.reloads.WithLabelValues("unchanged").Inc()
 }
 
 // ConfigRefused says that the newest configuration file is not served.
 func (m *Metrics) ConfigRefused() {
-	m.configError.Set(1)
+	m.refused.Set(1)
 	m.reloads.WithLabelValues("refused").Inc()
-}
-
-// ConfigUnchanged says that a file was read that has the served revision; one
-// that was refused before is mended by it.
-func (m *Metrics) ConfigUnchanged() {
-	m.configError.Set(0)
-	m.reloads.WithLabelValues("unchanged").Inc()
-}
-
-// fold returns value if it is known, else Other.
-func fold(value string, known []string) string {
-	if slices.Contains(known, value) {
-		return value
-	}
-	return Other
-}
-
-// gauge, gauges, counters, histogram and histograms shorten New.
-func gauge(name, help string) prometheus.Gauge {
-	return prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
-}
-
-func gauges(name, help string, labels ...string) *prometheus.GaugeVec {
-	return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
-}
-
-func counters(name, help string, labels ...string) *prometheus.CounterVec {
-	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
-}
-
-func histogram(name, help string, buckets []float64) prometheus.Histogram {
-	return prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets})
-}
-
-func histograms(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
-	return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
 }
