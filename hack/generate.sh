@@ -15,7 +15,7 @@ fi
 hack/tool.sh controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/...
 hack/tool.sh controller-gen crd paths=./api/... output:crd:dir=config/crd
 if [[ -d controllers ]]; then
-  hack/tool.sh controller-gen rbac:roleName=manager-role paths=./controllers/... output:rbac:dir=config/rbac
+  hack/tool.sh controller-gen rbac:roleName=fairlead-operator paths=./controllers/... output:rbac:dir=config/rbac
 fi
 # The reference is made from the CRD, so it comes last.
 go test ./test/docs -update >/dev/null

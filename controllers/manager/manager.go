@@ -48,6 +48,7 @@ var ErrCRDMissing = errors.New("the cluster does not serve fairlead.dev/v1alpha1
 // +kubebuilder:rbac:groups=authorization.k8s.io,resources=subjectaccessreviews,verbs=create
 // +kubebuilder:rbac:groups=coordination.k8s.io,namespace=fairlead-system,resources=leases,verbs=create
 // +kubebuilder:rbac:groups=coordination.k8s.io,namespace=fairlead-system,resources=leases,resourceNames=fairlead-operator,verbs=get;update;patch
+// +kubebuilder:rbac:groups="",namespace=fairlead-system,resources=events,verbs=create;patch
 
 // Run runs the operator until ctx ends.
 func Run(ctx context.Context, cfg *rest.Config, o Options, log *slog.Logger) error {
