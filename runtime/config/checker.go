@@ -16,6 +16,8 @@ import (
 type checker struct {
 	errs Errors
 	opts CompileOptions
+	// input is the schema of the tool at hand; nil if it is broken.
+	input *Schema
 }
 
 func (c *checker) fail(path string, r rule, args ...any) {
@@ -48,7 +50,11 @@ func (c *checker) text(path, value string, required bool) bool {
 		return true
 	}
 	if n := utf8.RuneCountInString(value); n < b.min || n > b.max {
-		c.fail(path, ruleLength, b.min, b.max, n)
+		if b.min == 0 {
+			c.fail(path, ruleLengthMost, b.max, n)
+		} else {
+			c.fail(path, ruleLength, b.min, b.max, n)
+		}
 		return false
 	}
 	if b.form != nil && !b.form.pattern.MatchString(value) {
@@ -78,7 +84,11 @@ func (c *checker) duration(path string, value Duration) {
 func (c *checker) items(path string, n int) bool {
 	b := lengths[schematic(path)]
 	if int64(n) < b.min || int64(n) > b.max {
-		c.fail(path, ruleItems, b.min, b.max, n)
+		if b.min == 0 {
+			c.fail(path, ruleItemsMost, b.max, n)
+		} else {
+			c.fail(path, ruleItems, b.min, b.max, n)
+		}
 		return false
 	}
 	return true

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -85,7 +86,7 @@ func decodeError(err error) error {
 	case errors.Is(err, errNotDuration):
 		return one(path, ruleDuration.sprintf(), ruleDuration)
 	default:
-		return one(path, ruleType.sprintf(kindName(semantic.JSONKind), semantic.GoType), ruleType)
+		return one(path, ruleType.sprintf(kindName(semantic.JSONKind), wanted(semantic.GoType)), ruleType)
 	}
 }
 
@@ -105,6 +106,27 @@ func kindName(k jsontext.Kind) string {
 		return "a list"
 	default:
 		return "this value"
+	}
+}
+
+func wanted(t reflect.Type) string {
+	for t != nil && t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t == nil {
+		return "another kind"
+	}
+	switch t.Kind() {
+	case reflect.Int, reflect.Int64:
+		return "a whole number"
+	case reflect.String:
+		return "a string"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Slice:
+		return "a list"
+	default:
+		return "an object"
 	}
 }
 

@@ -138,6 +138,7 @@ func (c *checker) tool(at string, t *Tool, network, onlyAnonymous bool) *Compile
 	c.text(at+".title", t.Title, false)
 	c.text(at+".description", t.Description, true)
 	c.inputSchema(at, t, out)
+	c.input = out.Input
 	if len(t.OutputSchema) > 0 {
 		out.Output = c.compileSchema(at+".outputSchema", "structuredContent", t.OutputSchema, false)
 	}

@@ -10,6 +10,8 @@ import (
 	"sync"
 
 	"cel.dev/cel-go/cel"
+	celast "cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
@@ -62,11 +64,14 @@ func (c *checker) compileExpression(path, text string, from, to int) *expression
 	if issues.Err() != nil {
 		first := issues.Errors()[0]
 		where := position(text, from, first.Location.Line(), first.Location.Column())
-		c.fail(path, ruleExpression, where, clipMessage(first.Message))
+		c.fail(path, ruleExpression, where, shorten(first.Message))
 		return nil
 	}
 	if checked.OutputType().IsExactType(cel.BytesType) {
 		c.fail(path, ruleExpressionBytes, column(text, from))
+		return nil
+	}
+	if !c.knownArguments(path, text, from, checked) {
 		return nil
 	}
 	program, err := env.Program(checked, cel.CostLimit(maxExpressionCost), cel.EvalOptions(cel.OptOptimize))
@@ -75,6 +80,42 @@ func (c *checker) compileExpression(path, text string, from, to int) *expression
 		return nil
 	}
 	return &expression{source: source, program: program}
+}
+
+// knownArguments refuses names that no valid arguments can have.
+func (c *checker) knownArguments(path, text string, from int, checked *cel.Ast) bool {
+	if c.input == nil || !c.input.closed() {
+		return true
+	}
+	ok := true
+	celast.PreOrderVisit(checked.NativeRep().Expr(), celast.NewExprVisitor(func(e celast.Expr) {
+		name, isArgument := argumentName(e)
+		if isArgument && c.input.property(name) == nil {
+			c.fail(path, ruleExpressionUnknown, column(text, from), clip(name))
+			ok = false
+		}
+	}))
+	return ok
+}
+
+// argumentName reads arguments.name, arguments["name"] and their optional forms.
+func argumentName(e celast.Expr) (name string, ok bool) {
+	isArguments := func(e celast.Expr) bool { return e.Kind() == celast.IdentKind && e.AsIdent() == "arguments" }
+	switch e.Kind() {
+	case celast.SelectKind:
+		s := e.AsSelect()
+		return s.FieldName(), isArguments(s.Operand())
+	case celast.CallKind:
+		args := e.AsCall().Args()
+		switch e.AsCall().FunctionName() {
+		case operators.Index, operators.OptIndex, operators.OptSelect:
+			if isArguments(args[0]) && args[1].Kind() == celast.LiteralKind {
+				literal, isString := args[1].AsLiteral().(types.String)
+				return string(literal), isString
+			}
+		}
+	}
+	return "", false
 }
 
 // position turns a place in an expression, a line from 1 and a column from 0,
@@ -96,8 +137,17 @@ func position(text string, from, line, col int) string {
 	return fmt.Sprintf("column %d", col)
 }
 
-func clipMessage(message string) string {
-	return strings.Join(strings.Fields(message), " ")
+// shorten leaves out of CEL's message what only a grammarian wants to know, and
+// adds what a template can use.
+func shorten(message string) string {
+	message = strings.Join(strings.Fields(message), " ")
+	if before, _, ok := strings.Cut(message, " expecting "); ok {
+		message = before
+	}
+	if strings.HasPrefix(message, "undeclared reference") && !strings.Contains(message, "did you mean") {
+		message += " (there are arguments, principal.subject and principal.roles)"
+	}
+	return message
 }
 
 // activation gives an expression its variables without a map.

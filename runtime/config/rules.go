@@ -20,10 +20,12 @@ const (
 
 	ruleRequired
 	ruleLength
+	ruleLengthMost
 	ruleForm
 	ruleEnum
 	ruleRange
 	ruleItems
+	ruleItemsMost
 	ruleDuplicate
 	ruleDotFile
 	rulePort
@@ -52,6 +54,7 @@ const (
 	ruleTemplateEmpty
 	ruleExpression
 	ruleExpressionBytes
+	ruleExpressionUnknown
 
 	ruleURLCharacter
 	ruleURLFragment
@@ -93,18 +96,20 @@ var ruleFormats = [ruleCount]string{
 	ruleContract:     "version %d cannot be read: this runtime reads %d to %d; use an operator and a runtime of the same release, or of two that follow each other",
 	ruleRevision:     "is %q, but the content's is %q: the file was changed or cut after it was written; remove the field from a file written by hand",
 	ruleUnknownField: "is not a field of this contract version: remove it or mend its spelling",
-	ruleType:         "cannot hold %s; it is a %v",
+	ruleType:         "cannot hold %s: write %s",
 	ruleDuration:     `must be a duration of up to four numbers with a unit of h, m, s or ms, such as "1m30s"`,
 
-	ruleRequired:  "is required",
-	ruleLength:    "must have %d to %d characters; it has %d",
-	ruleForm:      "must be %s",
-	ruleEnum:      "must be one of %s; it is %q",
-	ruleRange:     "must be from %s to %s; it is %s",
-	ruleItems:     "must have %d to %d entries; it has %d",
-	ruleDuplicate: "%q is already at %s: keep one",
-	ruleDotFile:   "%q cannot be the name of a file: it must not begin with two dots or be a single one",
-	rulePort:      "port %s must be from 1 to 65535",
+	ruleRequired:   "is required",
+	ruleLength:     "must have %d to %d characters; it has %d",
+	ruleLengthMost: "must have at most %d characters; it has %d",
+	ruleForm:       "must be %s",
+	ruleEnum:       "must be one of %s; it is %q",
+	ruleRange:      "must be from %s to %s; it is %s",
+	ruleItems:      "must have %d to %d entries; it has %d",
+	ruleItemsMost:  "must have at most %d entries; it has %d",
+	ruleDuplicate:  "%q is already at %s: keep one",
+	ruleDotFile:    "%q cannot be the name of a file: it must not begin with two dots or be a single one",
+	rulePort:       "port %s must be from 1 to 65535",
 
 	ruleNoWayIn: "must name at least one way in: set auth.apiKeys, or auth.anonymousAccess: Allowed to let everybody in",
 	ruleNoRoles: "has access rules, but auth.anonymousAccess is the only way in, and an anonymous caller has no roles: add auth.apiKeys or remove access",
@@ -131,13 +136,15 @@ var ruleFormats = [ruleCount]string{
 	ruleExpression:      "%s: %s",
 	ruleExpressionBytes: "column %d: the expression's value is bytes, which have no text: use string(...)",
 
+	ruleExpressionUnknown: "column %d: the input schema has no property %q and allows no others: add it there, or mend the name",
+
 	ruleURLCharacter:    "holds %q, which must be percent-encoded in a URL",
 	ruleURLFragment:     "must not have a fragment (#): servers never see it",
 	ruleURLSegment:      "must not have a path segment of dots only: it would change the path's depth",
 	ruleURLBrace:        "has an opening or closing brace without its partner",
 	ruleURLOperator:     "{%s} is not supported: use {name} in the path or in a query value, {?a,b} to begin the query, {&a,b} to add to it",
 	ruleURLVariableName: "{%s}: %q is not a variable name: use letters, digits and _",
-	ruleURLPlace:        "{%s} cannot stand here: %s",
+	ruleURLPlace:        "%s cannot stand here: %s",
 	ruleURLHost:         "the host %q is not valid: use a DNS name or an IP address, without variables",
 	ruleURLUnknown:      "{%s} is not a property of the tool's input schema: add it there, or mend the name",
 	ruleURLOptional:     "{%s} stands in the path, so that the input schema must list it in required",

@@ -157,6 +157,11 @@ func resolveWithLibrary(text []byte) (*jsonschema.Resolved, error) {
 // property returns a property of the root; nil if there is none.
 func (s *Schema) property(name string) *node { return s.root.byName[name] }
 
+// closed reports whether the root allows only the properties that it lists.
+func (s *Schema) closed() bool {
+	return s.root.additional != nil && s.root.additional.never && len(s.root.patterns) == 0
+}
+
 // requires reports whether the root lists a property as required.
 func (s *Schema) requires(name string) bool { return slices.Contains(s.root.required, name) }
 

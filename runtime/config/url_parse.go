@@ -229,7 +229,7 @@ func (p *urlParser) misplaced(operator, text string) bool {
 	default:
 		return false
 	}
-	p.check.fail(p.path, ruleURLPlace, clip(text), why)
+	p.check.fail(p.path, ruleURLPlace, "{"+clip(text)+"}", why)
 	return true
 }
 
