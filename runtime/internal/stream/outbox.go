@@ -35,6 +35,7 @@ type Outbox struct {
 	waiters []*waiter
 	dirty   uint32
 	reason  CloseReason
+	last    *Message // written after everything else
 }
 
 type entry struct {
@@ -120,13 +121,20 @@ func (o *Outbox) Mark(bits uint32) {
 }
 
 // Close implements Stream.
-func (o *Outbox) Close(reason CloseReason) {
+func (o *Outbox) Close(reason CloseReason) { o.close(reason, nil) }
+
+// CloseWith is Close with a last message, which is written after all that is
+// queued and marked. It takes no place in the outbox, so that a client that
+// does not read cannot hold it up.
+func (o *Outbox) CloseWith(reason CloseReason, last Message) { o.close(reason, &last) }
+
+func (o *Outbox) close(reason CloseReason, last *Message) {
 	o.mu.Lock()
 	if o.reason != "" {
 		o.mu.Unlock()
 		return
 	}
-	o.reason = reason
+	o.reason, o.last = reason, last
 	for _, w := range o.waiters {
 		w.admitted <- &ClosedError{Reason: reason}
 	}

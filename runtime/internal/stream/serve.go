@@ -140,6 +140,13 @@ func (s *writer) finish() error {
 	if _, err := s.drain(); err != nil {
 		return err
 	}
+	// Nothing changes the last message once the outbox is closed.
+	if m := s.out.last; m != nil {
+		if err := s.write(AppendEvent(nil, m.Event, "", m.Data)); err != nil {
+			return err
+		}
+		s.opts.Observer.MessageWritten(m.Kind, 0)
+	}
 	return s.deadline(time.Now().Add(s.opts.WriteTimeout))
 }
 

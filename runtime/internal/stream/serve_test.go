@@ -228,14 +228,15 @@ func TestServeFlushesBeforeItEnds(t *testing.T) {
 		if err := out.Send(t.Context(), Message{Data: []byte("last")}); err != nil {
 			t.Fatal(err)
 		}
-		out.Close(Drain)
-		client, result := open(t, out, Options{})
+		out.Mark(1)
+		out.CloseWith(Drain, Message{Data: []byte("bye")})
+		client, result := open(t, out, Options{Render: func(uint32) []Message { return []Message{{Data: []byte("changed")}} }})
 		response, err := http.ReadResponse(bufio.NewReader(client), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		body, err := io.ReadAll(response.Body)
-		if err != nil || string(body) != "data: last\n\n" {
+		if err != nil || string(body) != "data: last\n\ndata: changed\n\ndata: bye\n\n" {
 			t.Errorf("body %q, %v", body, err)
 		}
 		if got := <-result; got != Drain {

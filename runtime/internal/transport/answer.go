@@ -1,0 +1,175 @@
+// Copyright The Fairlead Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package transport
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"fairlead.dev/fairlead/runtime/internal/engine"
+	"fairlead.dev/fairlead/runtime/internal/stream"
+)
+
+// patience is how long an answer may take and still be sent as plain JSON. A
+// client that waits longer gets a head and heartbeats.
+const patience = 200 * time.Millisecond
+
+// Answer is the response to a POST of one or more requests. It becomes JSON if
+// all responses are there within 200 ms and nothing else was sent before, and
+// an event stream otherwise. It is an engine.Sink.
+type Answer struct {
+	core      *Core
+	w         http.ResponseWriter
+	r         *http.Request
+	transport string
+	accepts   Accepts
+	batch     bool
+	head      http.Header
+	// Gone, if set, is called when the client cannot be reached any more.
+	gone func()
+
+	timer  *time.Timer
+	served chan struct{} // closed when the stream has ended
+
+	mu        sync.Mutex // guards what follows
+	responses [][]byte
+	out       *stream.Outbox // nil until the answer became a stream
+	finished  bool
+}
+
+// AnswerOptions tune NewAnswer.
+type AnswerOptions struct {
+	// Transport labels the stream.
+	Transport string
+	Accepts   Accepts
+	// Batch makes an array of the JSON responses.
+	Batch bool
+	// Head is added to the response's header.
+	Head http.Header
+	// Immediate says that the responses are known already, so that there is
+	// nothing to wait for.
+	Immediate bool
+	// Gone is called at most once, when the client is found to be gone.
+	Gone func()
+}
+
+// NewAnswer begins an answer. Finish must follow.
+func (c *Core) NewAnswer(w http.ResponseWriter, r *http.Request, o AnswerOptions) *Answer {
+	a := &Answer{
+		core: c, w: w, r: r, transport: o.Transport, accepts: o.Accepts, batch: o.Batch, head: o.Head, gone: o.Gone,
+		served: make(chan struct{}),
+	}
+	switch {
+	case !a.accepts.JSON:
+		go a.serve(a.open())
+	case a.accepts.Stream && !o.Immediate:
+		a.timer = time.AfterFunc(patience, func() {
+			if out := a.open(); out != nil {
+				a.serve(out)
+			}
+		})
+	}
+	return a
+}
+
+// open makes a stream of the answer. It returns nil if it was one already, or
+// is finished. Who gets an outbox must serve it.
+func (a *Answer) open() *stream.Outbox {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.out != nil || a.finished {
+		return nil
+	}
+	a.out = stream.NewOutbox(0)
+	return a.out
+}
+
+// serve owns the ResponseWriter until the stream has ended.
+func (a *Answer) serve(out *stream.Outbox) {
+	defer close(a.served)
+	options := a.core.StreamOptions(a.transport)
+	options.Head = a.head
+	if reason := stream.Serve(a.w, a.r, out, options); reason != stream.Completed && a.gone != nil {
+		a.gone()
+	}
+}
+
+// Send implements engine.Sink.
+func (a *Answer) Send(ctx context.Context, m engine.Message) error {
+	a.mu.Lock()
+	out := a.out
+	switch {
+	case out != nil:
+	case m.Response:
+		a.responses = append(a.responses, m.Data)
+		a.mu.Unlock()
+		return nil
+	case !a.accepts.Stream:
+		// A client that takes nothing but JSON has no place for a notification.
+		a.mu.Unlock()
+		return nil
+	}
+	a.mu.Unlock()
+	if out == nil {
+		if out = a.open(); out != nil {
+			go a.serve(out)
+		} else {
+			a.mu.Lock()
+			out = a.out
+			a.mu.Unlock()
+		}
+	}
+	if out == nil {
+		return &stream.ClosedError{Reason: stream.Completed}
+	}
+	return out.Send(ctx, Event(m))
+}
+
+// Finish ends the answer after the last Send. It returns when nothing more will
+// be written.
+func (a *Answer) Finish(ctx context.Context) {
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+	a.mu.Lock()
+	out := a.out
+	a.finished = true
+	responses := a.responses
+	a.mu.Unlock()
+	if out == nil {
+		a.finishJSON(responses)
+		return
+	}
+	for _, data := range responses {
+		// A stream that is gone has told its owner.
+		_ = out.Send(ctx, Event(engine.Message{Data: data, Response: true}))
+	}
+	out.Close(stream.Completed)
+	<-a.served
+}
+
+func (a *Answer) finishJSON(responses [][]byte) {
+	if len(responses) == 0 {
+		// All requests were cancelled and get no response: a stream without an
+		// event says so.
+		if out := stream.NewOutbox(0); a.accepts.Stream {
+			out.Close(stream.Completed)
+			a.serve(out)
+			return
+		}
+		a.w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	for name, values := range a.head {
+		a.w.Header()[name] = values
+	}
+	body := responses[0]
+	if a.batch {
+		body = append(append([]byte{'['}, bytes.Join(responses, []byte{','})...), ']')
+	}
+	a.core.WriteJSON(a.w, a.r, http.StatusOK, body)
+}

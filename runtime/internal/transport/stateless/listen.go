@@ -1,0 +1,82 @@
+// Copyright The Fairlead Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package stateless
+
+import (
+	"net/http"
+	"sync"
+
+	"fairlead.dev/fairlead/runtime/internal/engine"
+	"fairlead.dev/fairlead/runtime/internal/stream"
+	"fairlead.dev/fairlead/runtime/internal/transport"
+)
+
+// Listen is one open subscriptions/listen stream.
+type Listen struct {
+	out          *stream.Outbox
+	subscription *engine.Subscription
+}
+
+// Busy reports whether a call is running on the stream, which is never so.
+func (*Listen) Busy() bool { return false }
+
+// Close ends the stream gracefully: with its result, and then as reason says.
+func (l *Listen) Close(reason stream.CloseReason) {
+	l.out.CloseWith(reason, transport.Event(engine.Message{Data: l.subscription.Result(), Response: true}))
+}
+
+// Done is closed when the stream has ended.
+func (l *Listen) Done() <-chan struct{} { return l.out.Done() }
+
+// listens are the open streams.
+type listens struct {
+	mu   sync.Mutex // guards open
+	open map[*Listen]struct{}
+}
+
+// Mark sets dirty bits on every open stream.
+func (t *Transport) Mark(bits uint32) {
+	for _, l := range t.Listens() {
+		l.out.Mark(bits)
+	}
+}
+
+// Listens is a snapshot of the open streams.
+func (t *Transport) Listens() []*Listen {
+	t.listens.mu.Lock()
+	defer t.listens.mu.Unlock()
+	all := make([]*Listen, 0, len(t.listens.open))
+	for l := range t.listens.open {
+		all = append(all, l)
+	}
+	return all
+}
+
+func (t *Transport) listen(w http.ResponseWriter, r *http.Request, subscription *engine.Subscription) {
+	release, ok := t.core.OpenStream(w, r)
+	if !ok {
+		return
+	}
+	defer release()
+	l := &Listen{out: stream.NewOutbox(0), subscription: subscription}
+	t.listens.mu.Lock()
+	t.listens.open[l] = struct{}{}
+	t.listens.mu.Unlock()
+	defer func() {
+		t.listens.mu.Lock()
+		delete(t.listens.open, l)
+		t.listens.mu.Unlock()
+	}()
+	options := t.core.StreamOptions(name)
+	// The acknowledgement comes before everything else (2026-07-28
+	// basic/patterns/subscriptions).
+	options.First = &stream.Message{Event: "message", Data: subscription.Acknowledgement()}
+	options.Render = func(bits uint32) []stream.Message {
+		if data := subscription.ListChanged(); bits&transport.ListChanged != 0 && data != nil {
+			return []stream.Message{{Data: data, Event: "message", Kind: "list_changed"}}
+		}
+		return nil
+	}
+	stream.Serve(w, r, l.out, options)
+}

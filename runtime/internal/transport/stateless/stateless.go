@@ -1,0 +1,107 @@
+// Copyright The Fairlead Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package stateless is Streamable HTTP of revision 2026-07-28
+// (basic/transports/streamable-http): every POST stands alone, and a client
+// that hangs up cancels.
+package stateless
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"fairlead.dev/fairlead/runtime/internal/engine"
+	"fairlead.dev/fairlead/runtime/internal/transport"
+)
+
+const (
+	name        = "stateless"
+	paramPrefix = "Mcp-Param-"
+	// maxParams bounds the Mcp-Param-* headers that are looked at.
+	maxParams = 64
+)
+
+// Transport serves the stateless side of /mcp.
+type Transport struct {
+	core    *transport.Core
+	listens listens
+}
+
+// New makes the transport.
+func New(core *transport.Core) *Transport {
+	return &Transport{core: core, listens: listens{open: map[*Listen]struct{}{}}}
+}
+
+// RefuseMethod answers 405 to everything but POST.
+func (t *Transport) RefuseMethod(w http.ResponseWriter, r *http.Request) {
+	t.core.RefuseMethod(w, r, http.MethodPost)
+}
+
+// Post serves POST with a body that was read already. Mcp-Session-Id and
+// Last-Event-ID mean nothing here and are ignored.
+func (t *Transport) Post(w http.ResponseWriter, r *http.Request, body []byte) {
+	accepts := transport.ParseAccept(r.Header)
+	if !accepts.JSON && !accepts.Stream {
+		t.core.RefuseAccept(w, r, "application/json and text/event-stream")
+		return
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	call, err := t.core.Engine.Accept(ctx, engine.Input{
+		Message: body, Era: engine.EraStateless, Version: r.Header.Get("Mcp-Protocol-Version"),
+		Hints: hints(r.Header), Principal: transport.Principal(ctx),
+	})
+	if err != nil {
+		t.refuse(w, r, transport.EngineError(err))
+		return
+	}
+	defer call.Release()
+	switch {
+	case !call.IsRequest():
+		call.Run(ctx, nil)
+		t.core.WriteJSON(w, r, http.StatusAccepted, nil)
+	case call.Subscription() != nil:
+		if !accepts.Stream {
+			t.core.RefuseAccept(w, r, "text/event-stream")
+			return
+		}
+		t.listen(w, r, call.Subscription())
+	default:
+		answer := t.core.NewAnswer(w, r, transport.AnswerOptions{
+			Transport: name, Accepts: accepts, Immediate: call.Immediate(), Gone: cancel,
+		})
+		call.Run(ctx, answer)
+		answer.Finish(ctx)
+	}
+}
+
+// refuse answers with the error and the status that the revision asks for.
+func (t *Transport) refuse(w http.ResponseWriter, r *http.Request, e *engine.Error) {
+	no, busy := transport.Busy(e)
+	if !busy {
+		no = transport.Refusal{Status: http.StatusBadRequest, Code: e.Kind.String(), Body: e.JSON()}
+		switch e.Kind {
+		case engine.KindMethodNotFound:
+			no.Status = http.StatusNotFound
+		case engine.KindInternal:
+			no.Status = http.StatusInternalServerError
+		}
+	}
+	t.core.Refuse(w, r, no)
+}
+
+// hints are the headers that repeat parts of the body. net/http has put their
+// names into canonical form.
+func hints(h http.Header) engine.Hints {
+	hints := engine.Hints{Method: h.Get("Mcp-Method"), Name: h.Get("Mcp-Name")}
+	for key, values := range h {
+		if param, ok := strings.CutPrefix(key, paramPrefix); ok && len(values) > 0 && len(hints.Params) < maxParams {
+			if hints.Params == nil {
+				hints.Params = map[string]string{}
+			}
+			hints.Params[strings.ToLower(param)] = values[0]
+		}
+	}
+	return hints
+}

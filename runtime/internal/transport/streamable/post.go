@@ -1,0 +1,130 @@
+// Copyright The Fairlead Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package streamable
+
+import (
+	"net/http"
+	"sync"
+
+	"fairlead.dev/fairlead/runtime/internal/engine"
+	"fairlead.dev/fairlead/runtime/internal/session"
+	"fairlead.dev/fairlead/runtime/internal/stream"
+	"fairlead.dev/fairlead/runtime/internal/transport"
+)
+
+// maxBatch bounds the messages of one batch. They run at the same time.
+const maxBatch = 32
+
+// post is one POST.
+type post struct {
+	t       *Transport
+	w       http.ResponseWriter
+	r       *http.Request
+	session *session.Session // nil if the request names none
+	accepts transport.Accepts
+}
+
+// single answers a body of one message.
+func (p *post) single(message []byte) {
+	ctx, in := p.input(message, false)
+	call, err := p.t.core.Engine.Accept(ctx, in)
+	if err != nil {
+		e := transport.EngineError(err)
+		if e.ID == nil || e.Kind == engine.KindNotInitialized || e.Kind == engine.KindUnsupportedVersion {
+			p.t.refuse(p.w, p.r, e)
+			return
+		}
+		p.answerError(e)
+		return
+	}
+	defer call.Release()
+	head := http.Header{}
+	if p.session == nil && call.Session() != nil {
+		s, err := p.t.core.Sessions.Create(transport.Principal(ctx).Key, engine.EraStreamable, call.Session())
+		if err != nil {
+			p.t.core.RefuseSession(p.w, p.r, err)
+			return
+		}
+		head.Set(sessionHeader, s.ID)
+	}
+	if !call.IsRequest() {
+		call.Run(ctx, nil)
+		p.t.core.WriteJSON(p.w, p.r, http.StatusAccepted, nil)
+		return
+	}
+	answer := p.t.core.NewAnswer(p.w, p.r, transport.AnswerOptions{
+		Transport: name, Accepts: p.accepts, Head: head, Immediate: call.Immediate(),
+	})
+	call.Run(ctx, answer)
+	answer.Finish(ctx)
+}
+
+// answerError answers a request that was not accepted: with status 200, since
+// the error is the response (JSON-RPC 2.0, section 5), in the form that the
+// client takes.
+func (p *post) answerError(e *engine.Error) {
+	if no, ok := transport.Busy(e); ok {
+		p.t.core.Refuse(p.w, p.r, no)
+		return
+	}
+	ctx := p.r.Context()
+	answer := p.t.core.NewAnswer(p.w, p.r, transport.AnswerOptions{Transport: name, Accepts: p.accepts, Immediate: true})
+	// The stream's end is reported to its owner.
+	_ = answer.Send(ctx, engine.Message{Data: e.JSON(), Response: true})
+	answer.Finish(ctx)
+}
+
+// batch answers a body of several messages (2025-03-26 basic/transports): the
+// responses come in any order, as an array or on one stream.
+func (p *post) batch(messages [][]byte) {
+	if p.session == nil {
+		p.t.refuseMissing(p.w, p.r)
+		return
+	}
+	var calls []*engine.Call
+	var refused []*engine.Error
+	for _, message := range messages {
+		ctx, in := p.input(message, true)
+		call, err := p.t.core.Engine.Accept(ctx, in)
+		switch {
+		case err != nil:
+			refused = append(refused, transport.EngineError(err))
+		case call.IsRequest():
+			calls = append(calls, call)
+		default:
+			call.Run(ctx, nil)
+		}
+	}
+	if p.session.State.Version() != engine.Version20250326 {
+		// Every message was refused for the same reason.
+		p.t.refuse(p.w, p.r, refused[0])
+		return
+	}
+	if len(calls) == 0 && len(refused) == 0 {
+		p.t.core.WriteJSON(p.w, p.r, http.StatusAccepted, nil)
+		return
+	}
+	p.runAll(calls, refused)
+}
+
+func (p *post) runAll(calls []*engine.Call, refused []*engine.Error) {
+	ctx, _ := p.input(nil, true)
+	answer := p.t.core.NewAnswer(p.w, p.r, transport.AnswerOptions{Transport: name, Accepts: p.accepts, Batch: true, Immediate: len(calls) == 0})
+	var running sync.WaitGroup
+	for _, call := range calls {
+		running.Go(func() { call.Run(ctx, answer) })
+	}
+	for _, e := range refused {
+		if err := answer.Send(ctx, engine.Message{Data: e.JSON(), Response: true}); isClosed(err) {
+			break
+		}
+	}
+	running.Wait()
+	answer.Finish(ctx)
+}
+
+func isClosed(err error) bool {
+	_, ok := err.(*stream.ClosedError) //nolint:errorlint // Send returns it as it is.
+	return ok
+}

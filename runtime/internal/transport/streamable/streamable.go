@@ -1,0 +1,169 @@
+// Copyright The Fairlead Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package streamable is Streamable HTTP with sessions, the transport of
+// revisions 2025-03-26 to 2025-11-25 (basic/transports, "Streamable HTTP").
+package streamable
+
+import (
+	"context"
+	"net/http"
+
+	"fairlead.dev/fairlead/runtime/internal/engine"
+	"fairlead.dev/fairlead/runtime/internal/session"
+	"fairlead.dev/fairlead/runtime/internal/stream"
+	"fairlead.dev/fairlead/runtime/internal/transport"
+)
+
+const (
+	sessionHeader = "Mcp-Session-Id"
+	versionHeader = "Mcp-Protocol-Version"
+	name          = "streamable"
+	// Methods are those that the endpoint allows.
+	Methods = "GET, POST, DELETE"
+)
+
+// Transport serves the legacy side of /mcp.
+type Transport struct {
+	core *transport.Core
+}
+
+// New makes the transport.
+func New(core *transport.Core) *Transport { return &Transport{core: core} }
+
+// Stream serves GET: the stream on which the server speaks up by itself. The
+// newest stream of a session takes the place of the one before.
+func (t *Transport) Stream(w http.ResponseWriter, r *http.Request) {
+	if !transport.ParseAccept(r.Header).Stream {
+		t.core.RefuseAccept(w, r, stream.MediaType)
+		return
+	}
+	s, ok := t.session(w, r, true)
+	if !ok || !t.version(w, r) {
+		return
+	}
+	release, ok := t.core.OpenStream(w, r)
+	if !ok {
+		return
+	}
+	defer release()
+	out := stream.NewOutbox(0)
+	if err := s.Attach(out); err != nil {
+		t.core.RefuseSession(w, r, err)
+		return
+	}
+	defer s.Detach(out)
+	options := t.core.StreamOptions(name)
+	options.Head = http.Header{sessionHeader: {s.ID}}
+	options.Render = transport.RenderLegacy
+	stream.Serve(w, r, out, options)
+}
+
+// Delete serves DELETE: the client ends its session.
+func (t *Transport) Delete(w http.ResponseWriter, r *http.Request) {
+	s, ok := t.session(w, r, true)
+	if !ok || !t.version(w, r) {
+		return
+	}
+	s.Close(stream.SessionEnded)
+	t.core.WriteJSON(w, r, http.StatusNoContent, nil)
+}
+
+// Post serves POST with a body that was read already.
+func (t *Transport) Post(w http.ResponseWriter, r *http.Request, body []byte) {
+	accepts := transport.ParseAccept(r.Header)
+	if !accepts.JSON && !accepts.Stream {
+		t.core.RefuseAccept(w, r, "application/json and text/event-stream")
+		return
+	}
+	s, ok := t.session(w, r, false)
+	if !ok || !t.version(w, r) {
+		return
+	}
+	release := func() {}
+	if s != nil {
+		var err error
+		if release, err = s.Use(); err != nil {
+			t.core.RefuseSession(w, r, err)
+			return
+		}
+	}
+	defer release()
+	messages, batch, err := engine.Split(body, maxBatch)
+	if err != nil {
+		t.refuse(w, r, transport.EngineError(err))
+		return
+	}
+	p := &post{t: t, w: w, r: r, session: s, accepts: accepts}
+	if batch {
+		p.batch(messages)
+		return
+	}
+	p.single(messages[0])
+}
+
+// session finds the session that the request names. Without a name it gives
+// nil, unless one is required.
+func (t *Transport) session(w http.ResponseWriter, r *http.Request, required bool) (*session.Session, bool) {
+	id := r.Header.Get(sessionHeader)
+	if id == "" {
+		if required {
+			t.refuseMissing(w, r)
+		}
+		return nil, !required
+	}
+	s, ok := t.core.Sessions.Get(id, transport.Principal(r.Context()).Key)
+	if !ok || s.Era != engine.EraStreamable {
+		t.core.RefuseUnknownSession(w, r)
+		return nil, false
+	}
+	return s, true
+}
+
+func (t *Transport) refuseMissing(w http.ResponseWriter, r *http.Request) {
+	t.core.Refuse(w, r, transport.Refusal{
+		Status: http.StatusBadRequest, Code: "missing_session_id",
+		Message: "the Mcp-Session-Id header is missing: initialize first, and send the id that comes with the answer",
+	})
+}
+
+// version refuses a protocol version that no session can have negotiated. On
+// POST the engine says the same, but after the session was looked up.
+func (t *Transport) version(w http.ResponseWriter, r *http.Request) bool {
+	v := r.Header.Get(versionHeader)
+	if v == "" || engine.LegacyVersion(v) {
+		return true
+	}
+	t.core.Refuse(w, r, transport.Refusal{
+		Status: http.StatusBadRequest, Code: engine.KindUnsupportedVersion.String(),
+		Message: "the MCP-Protocol-Version header names a revision that sessions here do not speak",
+	})
+	return false
+}
+
+// refuse answers a body or a message that was not accepted and is no request.
+func (t *Transport) refuse(w http.ResponseWriter, r *http.Request, e *engine.Error) {
+	if no, ok := transport.Busy(e); ok {
+		t.core.Refuse(w, r, no)
+		return
+	}
+	if e.Kind == engine.KindNotInitialized && r.Header.Get(sessionHeader) == "" {
+		t.refuseMissing(w, r)
+		return
+	}
+	t.core.Refuse(w, r, transport.Refusal{Status: http.StatusBadRequest, Code: e.Kind.String(), Body: e.JSON()})
+}
+
+// input is the engine's view of a message. A call that a client began is not
+// cancelled by a broken connection (basic/transports, "Sending Messages to the
+// Server"), which is why ctx does not end with the request.
+func (p *post) input(message []byte, batch bool) (context.Context, engine.Input) {
+	in := engine.Input{
+		Message: message, Era: engine.EraStreamable, Version: p.r.Header.Get(versionHeader),
+		Principal: transport.Principal(p.r.Context()), Batch: batch,
+	}
+	if p.session != nil {
+		in.Session = p.session.State
+	}
+	return context.WithoutCancel(p.r.Context()), in
+}

@@ -1,0 +1,187 @@
+// Copyright The Fairlead Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package transport holds what the three transports of MCP over HTTP share:
+// reading a body, refusing, and answering a POST. The packages below it each
+// translate one wire to the engine's calls, and the engine's errors to statuses.
+package transport
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"fairlead.dev/fairlead/runtime/internal/auth"
+	"fairlead.dev/fairlead/runtime/internal/engine"
+	"fairlead.dev/fairlead/runtime/internal/limit"
+	"fairlead.dev/fairlead/runtime/internal/session"
+	"fairlead.dev/fairlead/runtime/internal/stream"
+)
+
+// ListChanged is the dirty bit that says that the list of tools has changed.
+const ListChanged uint32 = 1
+
+// Settings are what a new configuration may change while streams are open. All
+// values must be set; see the defaults of runtime/config.
+type Settings struct {
+	// Heartbeat is how long a stream may be quiet.
+	Heartbeat time.Duration
+	// WriteTimeout bounds one write of at most 64 KiB.
+	WriteTimeout time.Duration
+	// ReadTimeout bounds how long a client may take to send a body.
+	ReadTimeout time.Duration
+	// MaxRequestSize bounds a body in bytes.
+	MaxRequestSize int64
+	// CompressMinSize is the size in bytes from which JSON is compressed.
+	CompressMinSize int
+	// SSEMode is config.SSE's Mode.
+	SSEMode string
+}
+
+// Streams reserves places for open streams; *limit.Limiter is one.
+type Streams interface {
+	Stream() (release func(), err error)
+}
+
+// Options are what a Core needs. All but Observer and Refused are required.
+type Options struct {
+	Engine   *engine.Engine
+	Sessions *session.Registry
+	Streams  Streams
+	Settings Settings
+	Logger   *slog.Logger
+	// Observer learns what streams do.
+	Observer stream.Observer
+	// Refused learns the code of each refusal, for metrics.
+	Refused func(code string)
+	// HashID makes a session id fit for logs.
+	HashID func(id string) string
+}
+
+// Core is what the transports share. It is safe for concurrent use.
+type Core struct {
+	Engine   *engine.Engine
+	Sessions *session.Registry
+	Logger   *slog.Logger
+	Observer stream.Observer
+	HashID   func(id string) string
+
+	streams  Streams
+	refused  func(code string)
+	settings atomic.Pointer[Settings]
+	leaving  atomic.Bool
+	calls    sync.WaitGroup
+}
+
+// New makes a Core.
+func New(o Options) *Core {
+	c := &Core{
+		Engine: o.Engine, Sessions: o.Sessions, Logger: o.Logger, Observer: o.Observer, HashID: o.HashID,
+		streams: o.Streams, refused: o.Refused,
+	}
+	if c.refused == nil {
+		c.refused = func(string) {}
+	}
+	if c.HashID == nil {
+		c.HashID = func(string) string { return "" }
+	}
+	c.settings.Store(&o.Settings)
+	return c
+}
+
+// Settings are those in force now.
+func (c *Core) Settings() *Settings { return c.settings.Load() }
+
+// Configure takes new settings. Open streams keep those they began with.
+func (c *Core) Configure(s Settings) { c.settings.Store(&s) }
+
+// Leave refuses new sessions and streams from now on: the replica drains.
+func (c *Core) Leave() {
+	c.leaving.Store(true)
+	c.Sessions.Seal()
+}
+
+// Leaving reports whether Leave was called.
+func (c *Core) Leaving() bool { return c.leaving.Load() }
+
+// Go runs a call that outlives its request. Wait waits for it.
+func (c *Core) Go(run func()) { c.calls.Go(run) }
+
+// Wait waits for all calls that were started by Go.
+func (c *Core) Wait() { c.calls.Wait() }
+
+// OpenStream reserves a place for a stream, or refuses the request and returns
+// false.
+func (c *Core) OpenStream(w http.ResponseWriter, r *http.Request) (release func(), ok bool) {
+	if c.Leaving() {
+		c.RefuseLeaving(w, r)
+		return nil, false
+	}
+	release, err := c.streams.Stream()
+	if err == nil {
+		return release, true
+	}
+	var exceeded *limit.Exceeded
+	if errors.As(err, &exceeded) {
+		c.Refuse(w, r, Refusal{Status: exceeded.Status, Code: exceeded.Reason, Message: exceeded.Error(), RetryAfter: exceeded.RetryAfter})
+	} else {
+		c.Refuse(w, r, Refusal{Status: http.StatusServiceUnavailable, Code: "overloaded", Message: "the stream could not be opened", RetryAfter: time.Second})
+	}
+	return nil, false
+}
+
+// StreamOptions are those for a stream of a transport that opens now.
+func (c *Core) StreamOptions(transport string) stream.Options {
+	s := c.Settings()
+	return stream.Options{Transport: transport, Heartbeat: s.Heartbeat, WriteTimeout: s.WriteTimeout, Observer: c.Observer}
+}
+
+// Event makes a stream's message of an engine's.
+func Event(m engine.Message) stream.Message {
+	kind := "notification"
+	switch {
+	case m.Response:
+		kind = "response"
+	case m.Fold != "":
+		kind = "progress"
+	}
+	return stream.Message{Data: m.Data, Event: "message", Kind: kind, Group: m.Group, Urgent: m.Response, Fold: m.Fold}
+}
+
+// RenderLegacy makes the notifications of dirty bits for a session's stream.
+func RenderLegacy(bits uint32) []stream.Message {
+	if bits&ListChanged == 0 {
+		return nil
+	}
+	return []stream.Message{{Data: engine.ListChanged(), Event: "message", Kind: "list_changed"}}
+}
+
+type principalKey struct{}
+
+// WithPrincipal notes who sends a request.
+func WithPrincipal(ctx context.Context, p auth.Principal) context.Context {
+	return context.WithValue(ctx, principalKey{}, p)
+}
+
+// Principal is who sends the request. Without WithPrincipal it is nobody, whose
+// key owns no session.
+func Principal(ctx context.Context) auth.Principal {
+	p, _ := ctx.Value(principalKey{}).(auth.Principal)
+	return p
+}
+
+// SessionID is the session that a request names, in the header of Streamable
+// HTTP or the query of HTTP+SSE; empty if it names none.
+func SessionID(r *http.Request) string {
+	if id := r.Header.Get("Mcp-Session-Id"); id != "" {
+		return id
+	}
+	if r.URL.RawQuery == "" {
+		return ""
+	}
+	return r.URL.Query().Get("sessionId")
+}
