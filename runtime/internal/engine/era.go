@@ -71,27 +71,30 @@ func negotiate(requested string) string {
 }
 
 // EraOf tells the eras apart on the endpoint that Streamable HTTP and the
-// stateless revision share. A message is stateless if its MCP-Protocol-Version
-// header names that revision or its _meta carries a protocol version, whatever
-// that version is; everything else is legacy (2026-07-28 basic/versioning,
-// "Backward Compatibility"). A body that cannot be decoded is judged by the
-// header alone.
+// stateless revision share. A message is stateless if its _meta carries a
+// protocol version, whatever that version is, or if its MCP-Protocol-Version
+// header names that revision and it is no plain initialize; everything else is
+// legacy (2026-07-28 basic/versioning, "Backward Compatibility").
 func EraOf(version string, message []byte) Era {
-	if version == Version20260728 || hasMetaVersion(message) {
+	named := version == Version20260728
+	mentioned := bytes.Contains(message, []byte(metaProtocolVersion))
+	if named && (mentioned || !bytes.Contains(message, []byte(methodInitialize))) {
+		return EraStateless
+	}
+	if !named && !mentioned {
+		return EraStreamable
+	}
+	// What is left is rare, so that decoding it twice costs nobody.
+	env, err := decodeEnvelope(message)
+	if err == nil && carriesVersion(env.params) || named && (err != nil || env.method != methodInitialize) {
 		return EraStateless
 	}
 	return EraStreamable
 }
 
-func hasMetaVersion(message []byte) bool {
-	if !bytes.Contains(message, []byte(metaProtocolVersion)) {
-		return false
-	}
-	env, err := decodeEnvelope(message)
-	if err != nil || env.params == nil {
-		return false
-	}
-	meta, ok := member(env.params, "_meta")
+// carriesVersion reports whether params have a protocol version in _meta.
+func carriesVersion(params []byte) bool {
+	meta, ok := optional(params, "_meta")
 	if !ok || !isObject(meta) {
 		return false
 	}

@@ -151,7 +151,7 @@ func decodeArguments(id, raw []byte) (map[string]any, *Error) {
 	v, err := config.DecodeValue(raw)
 	arguments, ok := v.(map[string]any)
 	if err != nil || !ok {
-		return nil, refuse(KindInvalidParams, id, "invalid params: arguments cannot be decoded")
+		return nil, refuse(KindInvalidParams, id, "invalid params: arguments hold a value that is out of range")
 	}
 	return arguments, nil
 }
