@@ -121,18 +121,22 @@ func conflictWith(kind string, live metav1.Object) error {
 	return conflict
 }
 
-// applyAll applies what differs, in order, and returns what is there after.
-func (r *Reconciler) applyAll(ctx context.Context, steps []step) ([]client.Object, error) {
-	live := make([]client.Object, 0, len(steps))
-	for _, s := range steps {
-		if !s.current {
-			if err := r.apply(ctx, s); err != nil {
-				return nil, err
-			}
-		}
-		live = append(live, s.live)
+// applyAll compares all objects with what is there, then applies what differs,
+// in order.
+func (r *Reconciler) applyAll(ctx context.Context, server *fairleadv1alpha1.MCPServer, objects *resources.Objects) error {
+	steps, err := r.plan(ctx, server, objects.List())
+	if err != nil {
+		return err
 	}
-	return live, nil
+	for _, s := range steps {
+		if s.current {
+			continue
+		}
+		if err := r.apply(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *Reconciler) apply(ctx context.Context, s step) error {
@@ -148,12 +152,31 @@ func (r *Reconciler) apply(ctx context.Context, s step) error {
 	// The typed object only says where to send the patch and takes the answer:
 	// as typed objects are read, so must they be written to be read back.
 	err = r.Client.Patch(ctx, s.live, client.RawPatch(types.ApplyPatchType, data), client.ForceOwnership, client.FieldOwner(FieldOwner))
-	if err != nil {
-		return fmt.Errorf("failed to apply %s %q: %w", s.kind, s.name, err)
+	switch {
+	case err == nil:
+		r.Metrics.wrote(s.kind, "apply")
+		return nil
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsForbidden(err):
+		return &refusedError{kind: s.kind, name: s.name, err: err}
 	}
-	r.Metrics.wrote(s.kind, "apply")
-	return nil
+	return fmt.Errorf("failed to apply %s %q: %w", s.kind, s.name, err)
 }
+
+// refusedError says that the API server does not want a child as it is: what
+// the user set is invalid there, or a policy or quota forbids it.
+type refusedError struct {
+	kind, name string
+	err        error
+}
+
+// Error names the object and repeats the API server's words.
+func (e *refusedError) Error() string {
+	return fmt.Sprintf("the API server refused %s %q: %v: mend what it names; this is tried again every minute", e.kind, e.name, e.err)
+}
+
+// Unwrap returns the API server's error.
+func (e *refusedError) Unwrap() error { return e.err }
 
 // scale changes nothing but the number of pods. A merge patch leaves what was
 // applied before in force, which a smaller apply would withdraw.

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -24,9 +23,10 @@ import (
 // FieldOwner is the one field manager under which the operator writes.
 const FieldOwner = "fairlead-operator"
 
-// conflictRetry is the pause after which a taken name is tried again. Objects
-// of others are not watched, so that nothing tells when one goes away.
-const conflictRetry = time.Minute
+// refusalRetry is the pause after which a taken name or a refused object is
+// tried again. Neither the objects of others nor policies are watched, so that
+// nothing tells when they change.
+const refusalRetry = time.Minute
 
 // +kubebuilder:rbac:groups=fairlead.dev,resources=mcpservers,verbs=get;list;watch
 // +kubebuilder:rbac:groups=fairlead.dev,resources=mcpservers/status,verbs=patch
@@ -98,23 +98,16 @@ func (r *Reconciler) converge(ctx context.Context, seen *observation) (ctrl.Resu
 		seen.deployment, err = r.ownedDeployment(ctx, server)
 		return ctrl.Result{}, err
 	}
-	plan, err := r.plan(ctx, server, objects.List())
-	if conflict := new(NameConflictError); errors.As(err, &conflict) {
-		seen.rejected = &rejection{reason: fairleadv1alpha1.ReasonNameConflict, message: conflict.Error()}
-		seen.deployment, err = r.ownedDeployment(ctx, server)
-		return ctrl.Result{RequeueAfter: conflictRetry}, err
-	}
-	if err != nil {
-		return ctrl.Result{}, err
-	}
-	live, err := r.applyAll(ctx, plan)
-	if err != nil {
-		return ctrl.Result{}, err
-	}
-	for _, object := range live {
-		if deployment, ok := object.(*appsv1.Deployment); ok {
-			seen.deployment = deployment
+	if err := r.applyAll(ctx, server, objects); err != nil {
+		seen.rejected = rejectionOf(err)
+		if seen.rejected == nil {
+			return ctrl.Result{}, err
 		}
+		seen.deployment, err = r.ownedDeployment(ctx, server)
+		return ctrl.Result{RequeueAfter: refusalRetry}, err
+	}
+	if seen.deployment, err = r.ownedDeployment(ctx, server); err != nil {
+		return ctrl.Result{}, err
 	}
 	return ctrl.Result{}, r.prune(ctx, server, objects, seen.deployment)
 }
@@ -132,14 +125,20 @@ func (r *Reconciler) convergeFrozen(ctx context.Context, seen *observation) erro
 	return err
 }
 
-// rejectionOf turns an error of Build into what the user must mend; nil for
-// anything else.
+// rejectionOf turns an error into what a person must mend; nil for one that
+// another try may cure.
 func rejectionOf(err error) *rejection {
 	if invalid := new(resources.InvalidSpecError); errors.As(err, &invalid) {
 		return &rejection{reason: fairleadv1alpha1.ReasonInvalidSpec, message: invalid.Error()}
 	}
 	if large := new(config.TooLargeError); errors.As(err, &large) {
 		return &rejection{reason: fairleadv1alpha1.ReasonConfigTooLarge, message: large.Error()}
+	}
+	if conflict := new(NameConflictError); errors.As(err, &conflict) {
+		return &rejection{reason: fairleadv1alpha1.ReasonNameConflict, message: conflict.Error()}
+	}
+	if refused := new(refusedError); errors.As(err, &refused) {
+		return &rejection{reason: fairleadv1alpha1.ReasonApplyRefused, message: refused.Error()}
 	}
 	return nil
 }

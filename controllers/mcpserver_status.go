@@ -125,7 +125,7 @@ func (r *Reconciler) tellTransitions(server *fairleadv1alpha1.MCPServer, status 
 
 func eventType(c metav1.Condition) string {
 	switch c.Reason {
-	case fairleadv1alpha1.ReasonInvalidSpec, fairleadv1alpha1.ReasonConfigTooLarge, fairleadv1alpha1.ReasonNameConflict,
+	case fairleadv1alpha1.ReasonInvalidSpec, fairleadv1alpha1.ReasonConfigTooLarge, fairleadv1alpha1.ReasonNameConflict, fairleadv1alpha1.ReasonApplyRefused,
 		fairleadv1alpha1.ReasonPodFailure, fairleadv1alpha1.ReasonProgressDeadlineExceeded:
 		return corev1.EventTypeWarning
 	}

@@ -30,6 +30,9 @@ const (
 	ReasonInvalidSpec = "InvalidSpec"
 	// ReasonNameConflict: a child's name is taken by an object that is not ours.
 	ReasonNameConflict = "NameConflict"
+	// ReasonApplyRefused: the API server refused a child, by validation, quota
+	// or policy; the message has its words. It is tried again every minute.
+	ReasonApplyRefused = "ApplyRefused"
 	// ReasonConfigTooLarge: the compiled configuration exceeds 480 KiB.
 	ReasonConfigTooLarge = "ConfigTooLarge"
 	// ReasonPaused: spec.managementState is Paused.
