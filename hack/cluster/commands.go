@@ -28,7 +28,7 @@ func commands() []command {
 		{"up", "[--api-listen ADDRESS]", "start the cluster, or wait until the running one is ready", runUp},
 		{"down", "", "remove the cluster and all that it occupies outside of the cache", runDown},
 		{"status", "", "say what runs", runStatus},
-		{"load", "IMAGE.tar...", "import image archives into the node", runLoad},
+		{"load", "ARCHIVE [ARCHIVE...]", "import image archives into the node", runLoad},
 		{"kubeconfig", "[--inside]", "print the path of the administrator's kubeconfig", runKubeconfig},
 		{"kubectl", "-- ARGUMENTS", "run the cluster's kubectl", runKubectl},
 		{"exec", "-- COMMAND", "run a command inside, where ClusterIPs and the cluster's names work", runExec},

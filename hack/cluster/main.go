@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"syscall"
@@ -23,10 +22,6 @@ func main() {
 	stop()
 	if err == nil {
 		return
-	}
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.ExitCode() > 0 {
-		os.Exit(exit.ExitCode())
 	}
 	fmt.Fprintln(os.Stderr, "cluster:", err)
 	os.Exit(1)

@@ -62,16 +62,16 @@ func requiredVersion(gomod []byte, module string) (string, error) {
 
 // linkerFlags strips the symbols and stamps the version the way the project's own release build does.
 func linkerFlags(stamp, version string) string {
-	flags := "-s -w"
+	flags := []string{"-s", "-w"}
 	if stamp == "" {
-		return flags
+		return strings.Join(flags, " ")
 	}
 	major, minor, _ := strings.Cut(strings.TrimPrefix(version, "v"), ".")
 	minor, _, _ = strings.Cut(minor, ".")
 	for _, pair := range [][2]string{{"gitVersion", version}, {"gitMajor", major}, {"gitMinor", minor}} {
-		flags += " -X " + stamp + "." + pair[0] + "=" + pair[1]
+		flags = append(flags, "-X", stamp+"."+pair[0]+"="+pair[1])
 	}
-	return flags
+	return strings.Join(flags, " ")
 }
 
 // readable reports whether path is a program that a finished build left: not empty, and executable.

@@ -251,8 +251,7 @@ func (s *Store) goVersion(ctx context.Context, module string) (string, error) {
 
 // withStderr adds what a failed command wrote to its error.
 func withStderr(err error) error {
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		text := strings.TrimSpace(string(exit.Stderr))
 		return fmt.Errorf("%w: %s", err, cmp.Or(text, "no message"))
 	}

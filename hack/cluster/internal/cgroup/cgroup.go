@@ -196,7 +196,7 @@ func (g *Group) removeOnce() error {
 		}
 		slices.Reverse(all)
 		for _, path := range all {
-			if err := os.Remove(path); ignoreGone(err) != nil {
+			if err := ignoreGone(os.Remove(path)); err != nil {
 				return fmt.Errorf("failed to remove the cgroup %q: %w", path, err)
 			}
 		}

@@ -6,7 +6,6 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -77,7 +76,7 @@ subjects:
 // applyAddons sends the addons' objects to the API server.
 func (c *Cluster) applyAddons(ctx context.Context, bin string) error {
 	cmd := exec.CommandContext(ctx, filepath.Join(bin, binaries.Kubectl), "apply", "--server-side", "-f", "-")
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.Layout.KubeconfigOutside(), "KUBECACHEDIR="+c.Layout.Path("kubectl-cache"))
+	cmd.Env = c.environment(facts{Bin: bin}, c.Layout.KubeconfigOutside())
 	cmd.Stdin = strings.NewReader(strings.Join(addonManifests(), "---\n"))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("failed to apply the addons: %w: %s", err, strings.TrimSpace(string(out)))

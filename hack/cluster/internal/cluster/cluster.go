@@ -40,9 +40,11 @@ type facts struct {
 	API string `json:"api"`
 	// Started is when `up` began.
 	Started time.Time `json:"started"`
+	// Complete is set when `up` had nothing left to do; it may have been interrupted before.
+	Complete bool `json:"complete"`
 }
 
-// factsFile is written when the cluster's files are complete.
+// factsFile is written before the supervisor starts, and again when `up` is done.
 func (c *Cluster) factsFile() string { return c.Layout.Path("cluster.json") }
 
 // supervisor returns the identity of the running supervisor, or ErrNotRunning.
@@ -104,9 +106,25 @@ func (c *Cluster) lock(ctx context.Context) (func(), error) {
 	}
 }
 
-// step runs one part of a command and says how long the command has run when it is done.
-func (c *Cluster) step(begin time.Time, what string, do func() error) error {
-	if err := do(); err != nil {
+// step is one part of a command, named by what is true after it.
+type step struct {
+	what string
+	do   func() error
+}
+
+// steps runs parts in order, up to the first that fails.
+func (c *Cluster) steps(begin time.Time, all []step) error {
+	for _, s := range all {
+		if err := c.do(begin, s.what, s.do); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// do runs one part of a command and says how long the command has run when it is done.
+func (c *Cluster) do(begin time.Time, what string, part func() error) error {
+	if err := part(); err != nil {
 		return err
 	}
 	fmt.Fprintf(c.Out, "%6.1fs  %s\n", time.Since(begin).Seconds(), what)

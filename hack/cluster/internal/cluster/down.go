@@ -74,7 +74,7 @@ func (c *Cluster) remove(ctx context.Context, out io.Writer) error {
 	}
 	var failures []error
 	for _, s := range steps {
-		if err := quiet.step(begin, s.what, func() error { return s.do(ctx) }); err != nil {
+		if err := quiet.do(begin, s.what, func() error { return s.do(ctx) }); err != nil {
 			failures = append(failures, err)
 		}
 	}

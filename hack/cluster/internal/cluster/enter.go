@@ -71,9 +71,14 @@ func (c *Cluster) enterArgs() ([]string, error) {
 	return []string{"--target", strconv.Itoa(id.PID), "--net", "--mount", "--wdns=" + dir}, nil
 }
 
-// environment is this process's environment with the cluster's kubeconfig and, last on PATH, its kubectl.
+// environment is this process's environment with the cluster's kubeconfig, its kubectl last on PATH, and kubectl's cache
+// among the cluster's files instead of in the home folder.
 func (c *Cluster) environment(f facts, kubeconfig string) []string {
-	return append(os.Environ(), "KUBECONFIG="+kubeconfig, "PATH="+os.Getenv("PATH")+":"+f.Bin)
+	return append(os.Environ(),
+		"KUBECONFIG="+kubeconfig,
+		"KUBECACHEDIR="+c.Layout.Path("kubectl-cache"),
+		"PATH="+os.Getenv("PATH")+":"+f.Bin,
+	)
 }
 
 // become replaces this process.

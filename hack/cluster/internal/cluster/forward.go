@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -47,7 +48,7 @@ func (c *Cluster) Forward(ctx context.Context, listen, target string, detach boo
 	if err != nil {
 		return err
 	}
-	args := append(enter, "--", c.Layout.Self(), "carry", "--to", target)
+	args := slices.Concat(enter, []string{"--", c.Layout.Self(), "carry", "--to", target})
 	fmt.Fprintf(c.Out, "forwarding %s to %s\n", listener.Addr(), target)
 	if !detach {
 		return c.forwardHere(listener, args)

@@ -16,7 +16,7 @@ import (
 // Load imports image archives into the cluster's node. All names are checked before the first import.
 func (c *Cluster) Load(ctx context.Context, archives []string) error {
 	if len(archives) == 0 {
-		return errors.New("usage: cluster load IMAGE.tar...")
+		return errors.New("usage: cluster load ARCHIVE [ARCHIVE...]")
 	}
 	if _, err := c.facts(); err != nil {
 		return err

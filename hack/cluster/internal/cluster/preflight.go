@@ -54,7 +54,7 @@ func preflight(ctx context.Context, out io.Writer) error {
 		return fmt.Errorf("install the programs of these Debian packages first: %s", list)
 	}
 	fmt.Fprintf(out, "installing Debian packages: %s\n", list)
-	install := append([]string{"install", "--yes", "--no-install-recommends"}, missing...)
+	install := append([]string{"install", "--yes", "--no-install-recommends", "--no-remove"}, missing...)
 	for _, args := range [][]string{{"update"}, install} {
 		cmd := exec.CommandContext(ctx, "apt-get", append([]string{"--quiet=2"}, args...)...)
 		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")

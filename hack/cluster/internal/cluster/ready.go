@@ -5,6 +5,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 
 	"fairlead.dev/fairlead/hack/cluster/internal/apiclient"
 	"fairlead.dev/fairlead/hack/cluster/internal/layout"
+	"fairlead.dev/fairlead/hack/cluster/internal/supervisor"
 )
 
 const (
@@ -53,8 +55,8 @@ func (c *Cluster) awaitAPI(ctx context.Context, api string) error {
 }
 
 // awaitReady waits for everything that a first pod needs.
-func (c *Cluster) awaitReady(ctx context.Context, begin time.Time, api string) error {
-	client, err := apiclient.New(c.Layout, api)
+func (c *Cluster) awaitReady(ctx context.Context, begin time.Time, f facts) error {
+	client, err := apiclient.New(c.Layout, f.API)
 	if err != nil {
 		return err
 	}
@@ -76,7 +78,7 @@ func (c *Cluster) awaitReady(ctx context.Context, begin time.Time, api string) e
 		{"names are answered at " + layout.DNSServiceIP, c.resolves},
 	}
 	for _, s := range steps {
-		if err := c.step(begin, s.what, func() error { return c.awaitAlive(ctx, s.ask) }); err != nil {
+		if err := c.do(begin, s.what, func() error { return c.awaitAlive(ctx, s.ask) }); err != nil {
 			return err
 		}
 	}
@@ -93,8 +95,8 @@ func (c *Cluster) awaitAlive(ctx context.Context, ask func(ctx context.Context) 
 		}
 		return ask(ctx)
 	})
-	if err != nil && context.Cause(ctx) != nil {
-		return fmt.Errorf("the supervisor ended, read %s: %w", c.Layout.Log("supervisor"), err)
+	if err != nil && errors.Is(context.Cause(ctx), ErrNotRunning) {
+		return fmt.Errorf("the supervisor ended, read %s: %w", c.Layout.Log(supervisor.Name), err)
 	}
 	return err
 }

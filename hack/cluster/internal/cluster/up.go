@@ -38,10 +38,10 @@ func (c *Cluster) Up(ctx context.Context, apiListen string) error {
 	}
 	defer unlock()
 	if running, err := c.facts(); err == nil {
-		return c.waitForRunning(ctx, begin, running)
+		return c.resume(ctx, begin, running)
 	}
 	var bin string
-	err = c.step(begin, "programs are built", func() (err error) {
+	err = c.do(begin, "programs are built", func() (err error) {
 		bin, err = c.Ensure(ctx)
 		return err
 	})
@@ -49,7 +49,7 @@ func (c *Cluster) Up(ctx context.Context, apiListen string) error {
 		return err
 	}
 	if c.leftovers() {
-		err := c.step(begin, "what an earlier cluster left is removed", func() error { return c.remove(ctx, io.Discard) })
+		err := c.do(begin, "what an earlier cluster left is removed", func() error { return c.remove(ctx, io.Discard) })
 		if err != nil {
 			return err
 		}
@@ -57,12 +57,16 @@ func (c *Cluster) Up(ctx context.Context, apiListen string) error {
 	if err := c.create(ctx, begin, bin, apiListen); err != nil {
 		return fmt.Errorf("%w\nlogs are in %s; `cluster down` removes everything", err, c.Layout.Path("logs"))
 	}
-	return c.greet(begin)
+	return c.greet(begin, bin)
 }
 
-// waitForRunning waits for a cluster that another `up` started.
-func (c *Cluster) waitForRunning(ctx context.Context, begin time.Time, running facts) error {
-	if err := c.awaitReady(ctx, begin, running.API); err != nil {
+// resume does what is left to do for a cluster that another `up` started.
+func (c *Cluster) resume(ctx context.Context, begin time.Time, running facts) error {
+	finish := c.finish
+	if running.Complete {
+		finish = c.awaitReady
+	}
+	if err := finish(ctx, begin, running); err != nil {
 		return fmt.Errorf("the cluster runs but is not ready; `cluster status` says more, `cluster down` removes it: %w", err)
 	}
 	fmt.Fprintf(c.Out, "%6.1fs  the cluster already runs, since %s\n",
@@ -78,23 +82,32 @@ func (c *Cluster) create(ctx context.Context, begin time.Time, bin, apiListen st
 	}
 	defer func() { _ = listener.Close() }()
 	f := facts{Bin: bin, API: listener.Addr().String(), Started: begin}
-	steps := []struct {
-		what string
-		do   func() error
-	}{
+	steps := []step{
 		{"certificates and settings are written", func() error { return c.writeFiles(f) }},
 		{"network namespace " + layout.Netns + " is made", func() error { return netns.Create(ctx) }},
 		{"supervisor is started", func() error { return c.startSupervisor(ctx, bin, listener) }},
+	}
+	if err := c.steps(begin, steps); err != nil {
+		return err
+	}
+	return c.finish(ctx, begin, f)
+}
+
+// finish waits for the API server and gives the cluster what its pods need.
+func (c *Cluster) finish(ctx context.Context, begin time.Time, f facts) error {
+	steps := []step{
 		{"API server answers at " + f.API, func() error { return c.awaitAPI(ctx, f.API) }},
-		{"pause image is loaded", func() error { return c.loadPause(ctx, bin) }},
-		{"addons are applied", func() error { return c.applyAddons(ctx, bin) }},
+		{"pause image is loaded", func() error { return c.loadPause(ctx, f.Bin) }},
+		{"addons are applied", func() error { return c.applyAddons(ctx, f.Bin) }},
 	}
-	for _, s := range steps {
-		if err := c.step(begin, s.what, s.do); err != nil {
-			return err
-		}
+	if err := c.steps(begin, steps); err != nil {
+		return err
 	}
-	return c.awaitReady(ctx, begin, f.API)
+	if err := c.awaitReady(ctx, begin, f); err != nil {
+		return err
+	}
+	f.Complete = true
+	return c.writeFacts(f)
 }
 
 // listen opens the socket at which the API server is reached from outside, at another port if the usual one is taken.
@@ -201,8 +214,8 @@ func (c *Cluster) loadPause(ctx context.Context, bin string) error {
 }
 
 // greet says what to do with the new cluster.
-func (c *Cluster) greet(begin time.Time) error {
-	_, err := fmt.Fprintf(c.Out, "%6.1fs  the cluster is ready; try:\n\n  export KUBECONFIG=%s\n  kubectl get nodes\n",
-		time.Since(begin).Seconds(), c.Layout.KubeconfigOutside())
+func (c *Cluster) greet(begin time.Time, bin string) error {
+	_, err := fmt.Fprintf(c.Out, "%6.1fs  the cluster is ready; try:\n\n  export KUBECONFIG=%s\n  %s get nodes\n",
+		time.Since(begin).Seconds(), c.Layout.KubeconfigOutside(), filepath.Join(bin, binaries.Kubectl))
 	return err
 }

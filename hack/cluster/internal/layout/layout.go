@@ -5,10 +5,7 @@
 // cgroup, and the addresses inside. A machine holds at most one such cluster.
 package layout
 
-import (
-	"net/netip"
-	"path/filepath"
-)
+import "path/filepath"
 
 // Names and addresses of the cluster. All addresses exist only inside its network namespace.
 const (
@@ -49,9 +46,6 @@ const (
 
 // APIInside is the API server's address inside the namespace.
 func APIInside() string { return NodeIP + ":" + APIPort }
-
-// Addr parses one of this package's addresses; it panics on any other text, which no input can cause.
-func Addr(ip string) netip.Addr { return netip.MustParseAddr(ip) }
 
 // Layout answers where the files of a cluster are. The zero value is unusable: set Root.
 type Layout struct {

@@ -37,6 +37,7 @@ func masks() []mask {
 		{path: "/run/xtables.lock", file: true}, // kube-proxy removes old iptables rules at its start
 		{path: "/var/lib/cni"},                  // results of network plugins
 		{path: "/var/lib/kubelet"},              // sockets of device plugins
+		{path: "/etc/resolv.conf", file: true},  // bound again to the cluster's own
 		{path: "/var/log/containers"},           // links to pods' logs
 	}
 }
@@ -56,10 +57,11 @@ func Tunables() map[string]string {
 
 // Prepare hides the paths in this process's mount namespace, which must be private.
 func Prepare(l layout.Layout, resolvConf string) error {
-	if err := recordMissing(l); err != nil {
+	all := masks()
+	if err := recordMissing(l, all); err != nil {
 		return err
 	}
-	for _, m := range masks() {
+	for _, m := range all {
 		if err := m.apply(l); err != nil {
 			return err
 		}
@@ -76,9 +78,6 @@ func Prepare(l layout.Layout, resolvConf string) error {
 		if err := bind(source, target); err != nil {
 			return err
 		}
-	}
-	if _, err := os.Stat("/etc/resolv.conf"); err != nil {
-		return nil // commands inside then use their library's default, which no file can change
 	}
 	return bind(resolvConf, "/etc/resolv.conf")
 }
@@ -113,9 +112,9 @@ func (m mask) create(path string) error {
 }
 
 // recordMissing notes which mount points do not exist, before any of them is made, so that a killed start is undone too.
-func recordMissing(l layout.Layout) error {
+func recordMissing(l layout.Layout, all []mask) error {
 	var missing []string
-	for _, m := range masks() {
+	for _, m := range all {
 		for path := m.path; path != "/"; path = filepath.Dir(path) {
 			if _, err := os.Lstat(path); err == nil {
 				break

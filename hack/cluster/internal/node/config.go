@@ -85,7 +85,7 @@ func Corefile(l layout.Layout) string {
         pods insecure
         ttl 5
     }
-    template ANY ANY . {
+    template IN ANY . {
         rcode NXDOMAIN
     }
 }

@@ -220,7 +220,7 @@ func (t *Test) forward(ctx context.Context) error {
 // askOutsideNamespace asks a URL in the machine's own network for a pod's name.
 func askOutsideNamespace(ctx context.Context, url string) error {
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return fmt.Errorf("failed to form a request: %w", err)
 	}

@@ -20,9 +20,14 @@ import (
 // snapshot is what a cluster could leave on a machine, by kind; each list is sorted.
 type snapshot map[string][]string
 
-// watchedFolders are those below which Kubernetes, containerd and network plugins put files by default.
+// watchedFolders are those below which Kubernetes, containerd and network plugins put files by default, and
+// kubectl its cache.
 func watchedFolders() []string {
-	return []string{"/run", "/run/netns", "/var/lib", "/var/log", "/etc", "/etc/cni", "/opt", "/var/run/kubernetes", "/usr/libexec"}
+	folders := []string{"/run", "/run/netns", "/var/lib", "/var/log", "/etc", "/etc/cni", "/opt", "/usr/libexec"}
+	if home, err := os.UserHomeDir(); err == nil {
+		folders = append(folders, home, filepath.Join(home, ".kube"))
+	}
+	return folders
 }
 
 // take looks at the machine. keep is a folder whose programs are ours, so that a process is recognised by its file.

@@ -36,17 +36,16 @@ func Run(ctx context.Context, l layout.Layout, bin string, listener net.Listener
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	forwarded := make(chan error, 1)
-	go func() { forwarded <- forward.Serve(ctx, listener, layout.APIInside()) }()
+	go func() {
+		defer cancel() // a cluster that nobody reaches is of no use
+		forwarded <- forward.Serve(ctx, listener, layout.APIInside())
+	}()
 
 	// The programs get a context of their own: they end one by one, in order, not all when ctx does.
 	children, err := startAll(ctx, context.WithoutCancel(ctx), l, bin, out)
 	if err == nil {
 		fmt.Fprintln(out, stamp(), "all programs are started")
-		select {
-		case <-ctx.Done():
-		case err = <-forwarded:
-			forwarded <- nil
-		}
+		<-ctx.Done()
 	}
 	for _, c := range slices.Backward(children) {
 		fmt.Fprintln(out, stamp(), "stopping", c.program.Name)
@@ -64,9 +63,6 @@ func startAll(ctx, life context.Context, l layout.Layout, bin string, out io.Wri
 		c := start(life, l, p, out)
 		children = append(children, c)
 		if err := c.awaitReady(ctx); err != nil {
-			if ctx.Err() != nil {
-				return children, nil // told to stop while starting
-			}
 			return children, err
 		}
 	}

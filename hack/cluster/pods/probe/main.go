@@ -79,11 +79,12 @@ func resolve(ctx context.Context, name string) error {
 func get(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return fmt.Errorf("failed to form a request for %q: %w", url, err)
 	}
-	answer, err := http.DefaultClient.Do(request)
+	client := &http.Client{Transport: &http.Transport{}}
+	answer, err := client.Do(request)
 	if err != nil {
 		return fmt.Errorf("failed to get %q: %w", url, err)
 	}
