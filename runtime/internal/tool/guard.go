@@ -74,7 +74,7 @@ func (g *guard) wait(ctx context.Context) error {
 		}
 		return &Error{
 			Outcome: OutcomeBusy,
-			Message: fmt.Sprintf("tool %q is busy: %d calls are running and none ended within %s; try again later", g.options.Name, g.options.MaxConcurrency, g.options.Timeout),
+			Message: fmt.Sprintf("tool %q is busy: it runs at most %d calls at once and none ended within %s; try again later", g.options.Name, g.options.MaxConcurrency, g.options.Timeout),
 		}
 	}
 }

@@ -48,7 +48,7 @@ type answer struct {
 func (a *answer) result(ctx context.Context, sink tool.Sink) (tool.Result, error) {
 	status := a.response.StatusCode
 	if encoding := a.response.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
-		return tool.Result{}, a.executor.fail(fmt.Sprintf("the backend's answer has a Content-Encoding that was not asked for: %q", clip(encoding, 32)), nil)
+		return tool.Result{}, a.executor.fail(fmt.Sprintf("the backend's answer has Content-Encoding %q, which was not asked for and is not understood", clip(encoding, 32)), nil)
 	}
 	switch {
 	case status < 200:
