@@ -71,7 +71,7 @@ func Build(p *config.Program, prev *Catalog, deps Deps) (*Catalog, error) {
 		c.revision = p.Server.Hash()
 	}
 	for _, compiled := range p.Tools {
-		t, err := build(p.Server, compiled, prev, deps)
+		t, err := buildTool(p.Server, compiled, prev, deps)
 		if err != nil {
 			c.Close()
 			return nil, fmt.Errorf("failed to build tool %q: %w", compiled.Config.Name, err)
@@ -85,7 +85,7 @@ func Build(p *config.Program, prev *Catalog, deps Deps) (*Catalog, error) {
 	return c, nil
 }
 
-func build(s *config.Server, compiled *config.CompiledTool, prev *Catalog, deps Deps) (*Tool, error) {
+func buildTool(s *config.Server, compiled *config.CompiledTool, prev *Catalog, deps Deps) (*Tool, error) {
 	t := &Tool{
 		Name:   compiled.Config.Name,
 		Access: compiled.Config.Access,
