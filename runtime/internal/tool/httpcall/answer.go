@@ -27,9 +27,6 @@ const (
 	maxExcerpt = 2 << 10
 	// maxPooled bounds the buffers that are kept for reuse, in bytes (64 KiB).
 	maxPooled = 64 << 10
-	// minRedacted is the length from which a secret's value is taken out of
-	// what a backend echoes; shorter ones appear in texts by chance.
-	minRedacted = 8
 )
 
 // buffers holds buffers for bodies.
@@ -40,15 +37,15 @@ type answer struct {
 	executor *Executor
 	response *http.Response
 	body     *countingReader
-	// secrets are the values that the request carried.
-	secrets []string
+	// secrets are those that the request carried.
+	secrets redactor
 }
 
 // result reads the answer as its status and the plan want it.
 func (a *answer) result(ctx context.Context, sink tool.Sink) (tool.Result, error) {
 	status := a.response.StatusCode
 	if encoding := a.response.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
-		return tool.Result{}, a.executor.fail(fmt.Sprintf("the backend's answer has Content-Encoding %q, which was not asked for and is not understood", clip(encoding, 32)), nil)
+		return tool.Result{}, a.executor.fail(fmt.Sprintf("the backend's answer has Content-Encoding %q, which was not asked for and is not understood", clip(a.secrets.text(encoding), 32)), nil)
 	}
 	switch {
 	case status < 200:
@@ -106,7 +103,7 @@ func (a *answer) content(mediaType string, body []byte) (tool.Result, error) {
 	case len(body) == 0:
 		return tool.Text(""), nil
 	case kind == kindJSON:
-		result, ok := a.jsonResult(a.redact(body))
+		result, ok := a.jsonResult(a.secrets.bytes(body))
 		if !ok {
 			return tool.Result{}, a.executor.fail(fmt.Sprintf("the backend's answer says that it is %s, but it is not valid JSON", clip(mediaType, 64)), nil)
 		}
@@ -116,7 +113,7 @@ func (a *answer) content(mediaType string, body []byte) (tool.Result, error) {
 	case kind == kindAudio:
 		return binaryResult("audio", mediaType, body), nil
 	case kind == kindText, mediaType == "" && utf8.Valid(body):
-		return tool.Text(string(a.redact(body))), nil
+		return tool.Text(string(a.secrets.bytes(body))), nil
 	default:
 		return blobResult("fairlead://tools/"+url.PathEscape(a.executor.options.Tool)+"/result", mediaType, body), nil
 	}
@@ -129,14 +126,7 @@ func (a *answer) refusal() tool.Result {
 	if kind := kindOf(a.mediaType()); kind != kindText && kind != kindJSON && a.mediaType() != "" {
 		return tool.Failure(text)
 	}
-	longest := 0
-	for _, s := range a.secrets {
-		longest = max(longest, len(s))
-	}
-	// So much that a secret which begins inside the excerpt is whole. What was
-	// read before an error is better than nothing.
-	body, _ := io.ReadAll(io.LimitReader(a.body, int64(maxExcerpt+longest)))
-	if excerpt := excerptOf(a.redact(body)); excerpt != "" {
+	if excerpt := a.excerpt(); excerpt != "" {
 		text += ": " + excerpt
 	}
 	return tool.Failure(text)
@@ -154,7 +144,7 @@ func (a *answer) redirect() tool.Result {
 	if _, err := netip.ParseAddr(host); err == nil || host == "" {
 		host = "another address"
 	}
-	return tool.Failure("the backend answered " + status + ", a redirect to " + string(a.redact([]byte(clip(host, 253)))) +
+	return tool.Failure("the backend answered " + status + ", a redirect to " + clip(a.secrets.text(host), 253) +
 		"; redirects are not followed, the tool's url must be the final one")
 }
 
@@ -169,56 +159,60 @@ func (a *answer) brokeOff(err error, after string) error {
 	case errors.Is(err, errEventTooLarge):
 		return a.executor.fail(fmt.Sprintf("an event of the backend's stream is larger than %d bytes (limits.maxResponseSize)%s", a.executor.options.MaxResponseSize, after), nil)
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return a.executor.fail("the backend's answer did not end before the call did"+after, err)
+		return a.executor.fail("the backend's answer did not end before the call did"+after, a.secrets.err(err))
 	default:
-		return a.executor.fail("the backend's answer broke off"+after, err)
+		return a.executor.fail("the backend's answer broke off"+after, a.secrets.err(err))
 	}
 }
 
 // mediaType is the answer's, in lower case and without parameters; empty when
 // there is none or it is malformed.
 func (a *answer) mediaType() string {
-	mediaType, _, err := mime.ParseMediaType(a.response.Header.Get("Content-Type"))
+	mediaType, _, err := mime.ParseMediaType(a.secrets.text(a.response.Header.Get("Content-Type")))
 	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) {
 		return ""
 	}
 	return mediaType
 }
 
-// redact takes the request's secrets out of a text that a backend sent, since
-// some echo what they were sent.
-func (a *answer) redact(body []byte) []byte {
-	for _, s := range a.secrets {
-		if len(s) >= minRedacted && bytes.Contains(body, []byte(s)) {
-			body = bytes.ReplaceAll(body, []byte(s), []byte(redacted))
-		}
-	}
-	return body
-}
-
-// excerptOf cleans the beginning of a text for an error message.
-func excerptOf(body []byte) string {
-	cut := len(body) > maxExcerpt
+// excerpt is the beginning of an error's body, for its message; empty if that
+// is no text. What was read before an error is better than nothing.
+func (a *answer) excerpt() string {
+	limit := maxExcerpt + a.secrets.longest()
+	body, _ := io.ReadAll(io.LimitReader(a.body, int64(limit)+1)) //nolint:errcheck // See above.
+	cut := len(body) > limit
+	body = a.secrets.bytes(body)
 	if cut {
-		body = body[:maxExcerpt]
-		// A character that the cut halved would make the text invalid.
+		// The end may hold the beginning of a secret, which cannot be seen.
+		body = body[:max(0, len(body)-a.secrets.longest())]
+	}
+	if len(body) > maxExcerpt {
+		cut, body = true, body[:maxExcerpt]
+	}
+	if cut {
+		// A character that was halved would make the text invalid.
 		for i := 0; i < utf8.UTFMax-1 && !utf8.Valid(body); i++ {
 			body = body[:len(body)-1]
 		}
 	}
+	text := printable(body)
+	if cut && text != "" {
+		text += "…"
+	}
+	return text
+}
+
+// printable is a text without control characters; empty if it is no text.
+func printable(body []byte) string {
 	if !utf8.Valid(body) {
 		return ""
 	}
-	text := strings.TrimSpace(strings.Map(func(r rune) rune {
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
 		if r < ' ' && r != '\n' && r != '\t' || r == 0x7f {
 			return -1
 		}
 		return r
 	}, string(body)))
-	if cut && text != "" {
-		text += "…"
-	}
-	return text
 }
 
 // named is a status with its name.

@@ -18,8 +18,8 @@ import (
 
 // unreachable explains why no answer came. The text for clients has no address:
 // only the log may say where a name led.
-func (e *Executor) unreachable(err error) *tool.Error {
-	return e.fail(e.reason(err), err)
+func (e *Executor) unreachable(err error, secrets redactor) *tool.Error {
+	return e.fail(e.reason(err), secrets.err(err))
 }
 
 // reason sorts the errors of a round trip.

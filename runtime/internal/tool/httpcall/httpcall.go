@@ -138,11 +138,11 @@ func (e *Executor) Run(ctx context.Context, call tool.Call, sink tool.Sink) (too
 }
 
 // exchange sends the request and reads the answer.
-func (e *Executor) exchange(request *http.Request, secrets []string, timer *stopwatch, sink tool.Sink) (tool.Result, error) {
+func (e *Executor) exchange(request *http.Request, secrets redactor, timer *stopwatch, sink tool.Sink) (tool.Result, error) {
 	// RoundTrip, not a Client: it follows no redirect and keeps no cookie.
 	response, err := e.transport.RoundTrip(request)
 	if err != nil {
-		return tool.Result{}, e.unreachable(err)
+		return tool.Result{}, e.unreachable(err, secrets)
 	}
 	defer response.Body.Close()
 	a := &answer{executor: e, response: response, body: &countingReader{from: response.Body}, secrets: secrets}
@@ -152,9 +152,9 @@ func (e *Executor) exchange(request *http.Request, secrets []string, timer *stop
 	return a.result(request.Context(), sink)
 }
 
-// request renders the request of a call; secrets are the values that must never
-// be shown.
-func (e *Executor) request(ctx context.Context, call tool.Call) (request *http.Request, secrets []string, err error) {
+// request renders the request of a call; secrets are what must never be
+// shown.
+func (e *Executor) request(ctx context.Context, call tool.Call) (request *http.Request, secrets redactor, err error) {
 	rendered, err := e.plan.Render(tool.Vars(call))
 	if err != nil {
 		return nil, nil, e.fail("failed to build the request: "+err.Error(), nil)
@@ -168,8 +168,8 @@ func (e *Executor) request(ctx context.Context, call tool.Call) (request *http.R
 		if err != nil {
 			return nil, nil, e.fail(err.Error(), nil)
 		}
-		header.Set(h.source.Name, h.source.Prefix+value)
-		secrets = append(secrets, value)
+		header.Set(h.source.Name, h.source.Prefix+value.text)
+		secrets = append(secrets, value.spellings...)
 	}
 	setDefault(header, "User-Agent", e.userAgent)
 	setDefault(header, "Accept", accepts(e.plan.Stream))

@@ -35,8 +35,9 @@ type secretHeader struct {
 
 // secretValue is what a file held.
 type secretValue struct {
-	file  os.FileInfo
-	value string
+	file      os.FileInfo
+	text      string
+	spellings redactor
 }
 
 // secretError says what is wrong with a secret. It names the secret and its
@@ -50,27 +51,27 @@ func (e *secretError) Error() string {
 	return fmt.Sprintf("key %q of Secret %q %s", e.key, e.secret, e.reason)
 }
 
-// read returns the header's value, without the prefix. The error is a
+// read returns the header's value, without its prefix. The error is a
 // *secretError.
-func (h *secretHeader) read() (string, error) {
+func (h *secretHeader) read() (*secretValue, error) {
 	ref := h.source.SecretKeyRef
 	name := filepath.Join(ref.Name, ref.Key)
 	cached := h.cached.Load()
 	if cached != nil {
 		info, err := os.Stat(filepath.Join(h.secretsDir, name))
 		if err == nil && os.SameFile(info, cached.file) && info.ModTime().Equal(cached.file.ModTime()) && info.Size() == cached.file.Size() {
-			return cached.value, nil
+			return cached, nil
 		}
 	}
 	next, err := readSecret(h.secretsDir, name)
 	if err != nil {
 		h.cached.Store(nil)
-		return "", &secretError{secret: ref.Name, key: ref.Key, reason: err.Error()}
+		return nil, &secretError{secret: ref.Name, key: ref.Key, reason: err.Error()}
 	}
 	if time.Since(next.file.ModTime()) > settled {
 		h.cached.Store(next)
 	}
-	return next.value, nil
+	return next, nil
 }
 
 // readSecret reads one file below dir; links that leave dir are not followed.
@@ -102,5 +103,5 @@ func readSecret(dir, name string) (*secretValue, error) {
 	if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
 		return nil, errors.New("has a line break or another control character, which a header cannot carry")
 	}
-	return &secretValue{file: info, value: value}, nil
+	return &secretValue{file: info, text: value, spellings: spellings(value)}, nil
 }

@@ -44,7 +44,7 @@ func (a *answer) streamed(ctx context.Context, sink tool.Sink, events eventSourc
 		if err != nil {
 			return tool.Result{}, a.brokeOff(err, fmt.Sprintf(" after %d events", steps.count))
 		}
-		last = append(last[:0], a.redact(event)...)
+		last = append(last[:0], a.secrets.bytes(event)...)
 		if sink == nil {
 			continue
 		}
