@@ -118,11 +118,12 @@ func (s *Session) release() {
 	s.registry.touch(s)
 }
 
-// Busy reports whether a request of the session is running.
+// Busy reports whether a request is running whose answer the listening stream
+// carries, which is so in EraSSE only.
 func (s *Session) Busy() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.requests > 0
+	return s.requests > 0 && s.Era == engine.EraSSE
 }
 
 // Listening reports whether the client has a stream open.
@@ -147,6 +148,22 @@ func (s *Session) Close(reason stream.CloseReason) {
 	s.registry.remove(s)
 	close(s.done)
 	s.State.CancelAll("the session ended: " + string(reason))
+	if listener != nil {
+		listener.Close(reason)
+	}
+}
+
+// Leave closes the listening stream because the replica drains. A session of
+// EraSSE is its stream and ends; one of EraStreamable stays, so that its
+// running requests are answered on streams of their own.
+func (s *Session) Leave(reason stream.CloseReason) {
+	if s.Era == engine.EraSSE {
+		s.Close(reason)
+		return
+	}
+	s.mu.Lock()
+	listener := s.listener
+	s.mu.Unlock()
 	if listener != nil {
 		listener.Close(reason)
 	}

@@ -63,6 +63,8 @@ const (
 	Evicted CloseReason = "evicted"
 	// Replaced: the client opened a newer stream for the same session.
 	Replaced CloseReason = "replaced"
+	// Revoked: the caller's credential is not valid any more.
+	Revoked CloseReason = "revoked"
 	// Shutdown: the process ends at once.
 	Shutdown CloseReason = "shutdown"
 )

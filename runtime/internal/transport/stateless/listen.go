@@ -14,12 +14,18 @@ import (
 
 // Listen is one open subscriptions/listen stream.
 type Listen struct {
+	// Principal is the key of who listens.
+	Principal string
+
 	out          *stream.Outbox
 	subscription *engine.Subscription
 }
 
 // Busy reports whether a call is running on the stream, which is never so.
 func (*Listen) Busy() bool { return false }
+
+// Leave is Close.
+func (l *Listen) Leave(reason stream.CloseReason) { l.Close(reason) }
 
 // Close ends the stream gracefully: with its result, and then as reason says.
 func (l *Listen) Close(reason stream.CloseReason) {
@@ -59,7 +65,7 @@ func (t *Transport) listen(w http.ResponseWriter, r *http.Request, subscription 
 		return
 	}
 	defer release()
-	l := &Listen{out: stream.NewOutbox(0), subscription: subscription}
+	l := &Listen{Principal: transport.Principal(r.Context()).Key, out: stream.NewOutbox(0), subscription: subscription}
 	t.listens.mu.Lock()
 	t.listens.open[l] = struct{}{}
 	t.listens.mu.Unlock()

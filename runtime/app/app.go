@@ -1,0 +1,160 @@
+// Copyright The Fairlead Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package app puts the rooms of the runtime together: it loads the
+// configuration, serves clients and the admin port, follows changes of the
+// files, and takes leave.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"fairlead.dev/fairlead/runtime/config"
+	"fairlead.dev/fairlead/runtime/internal/httpserver"
+	"fairlead.dev/fairlead/runtime/internal/telemetry"
+)
+
+// Defaults of Options.
+const (
+	DefaultListen      = ":8080"
+	DefaultAdminListen = ":8081"
+	DefaultSecretsDir  = "/etc/fairlead/secrets"
+)
+
+// endgame is how long the process may still take after the drain, within the
+// grace period that the operator computes.
+const endgame = 3 * time.Second
+
+// Options are what Run needs.
+type Options struct {
+	// ConfigFile is server.yaml. A last-good.yaml beside it is used at the
+	// start if server.yaml cannot be.
+	ConfigFile string
+	// SecretsDir holds a folder for each Secret; it may be missing.
+	SecretsDir string
+	// Listen is the address for clients, AdminListen that for probes and
+	// metrics; empty means the defaults.
+	Listen, AdminListen string
+	// AllowLoopback lets tools call backends on this machine, for use at a
+	// terminal.
+	AllowLoopback bool
+	// Trace honours "fairlead.dev/trace" in requests, for use at a terminal.
+	Trace bool
+	// Version is this program's, as clients see it.
+	Version string
+	// Logger takes all logs; nil means JSON to standard error, with the level
+	// of the configuration.
+	Logger *slog.Logger
+	// OnReady is called once, when both ports are open.
+	OnReady func(listen, admin net.Addr)
+	// OnSwap is called after each changed file was read: with the revision that
+	// is served from then on, or with the reason why it stays as it was.
+	OnSwap func(revision string, err error)
+}
+
+func (o Options) withDefaults() (Options, *slog.LevelVar) {
+	level := &slog.LevelVar{}
+	if o.Listen == "" {
+		o.Listen = DefaultListen
+	}
+	if o.AdminListen == "" {
+		o.AdminListen = DefaultAdminListen
+	}
+	if o.Logger == nil {
+		o.Logger = telemetry.NewLogger(os.Stderr, level)
+	}
+	if o.Version == "" {
+		o.Version = "devel"
+	}
+	return o, level
+}
+
+// Run serves until ctx ends and then takes leave: readiness off, everything
+// served until endpoints caught up, no new sessions and streams, the streams
+// closed spread over the drain window, running calls finished. It returns nil
+// after that. Without a configuration that can be served it returns an error
+// that names the field.
+func Run(ctx context.Context, o Options) error {
+	o, level := o.withDefaults()
+	first, err := load(o)
+	if err != nil {
+		return err
+	}
+	listener, adminListener, err := listen(ctx, o)
+	if err != nil {
+		return err
+	}
+	s, err := newServer(o, level, first, isLoopback(listener.Addr()))
+	if err != nil {
+		return errors.Join(err, listener.Close(), adminListener.Close())
+	}
+	// Requests outlive ctx: whoever is being served when SIGTERM comes still
+	// gets an answer.
+	base, halt := context.WithCancel(context.WithoutCancel(ctx))
+	defer halt()
+	clients := httpserver.NewServer(base, s.handler, o.Logger)
+	admin := httpserver.NewServer(base, s.adminHandler(), o.Logger)
+	admin.WriteTimeout = 30 * time.Second
+
+	var group errgroup.Group
+	group.Go(func() error { return serve(clients, listener, halt) })
+	group.Go(func() error { return serve(admin, adminListener, halt) })
+	group.Go(func() error { s.sessions.Run(base); return nil })
+	group.Go(func() error { return s.watch(base, halt) })
+	group.Go(func() error {
+		select {
+		case <-ctx.Done():
+			s.leave(base, clients)
+		case <-base.Done():
+		}
+		halt()
+		return errors.Join(clients.Close(), admin.Close())
+	})
+	o.Logger.InfoContext(ctx, "Serving", "address", listener.Addr().String(), "adminAddress", adminListener.Addr().String(),
+		"revision", s.engine.Revision(), "tools", s.engine.Tools(), "version", o.Version)
+	if o.OnReady != nil {
+		o.OnReady(listener.Addr(), adminListener.Addr())
+	}
+	err = group.Wait()
+	s.core.Wait()
+	return err
+}
+
+func serve(server *http.Server, listener net.Listener, halt func()) error {
+	err := server.Serve(listener)
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	halt()
+	return fmt.Errorf("failed to serve %q: %w", listener.Addr(), err)
+}
+
+func listen(ctx context.Context, o Options) (clients, admin net.Listener, err error) {
+	var c net.ListenConfig
+	if clients, err = c.Listen(ctx, "tcp", o.Listen); err != nil {
+		return nil, nil, fmt.Errorf("failed to listen on %q for clients: %w", o.Listen, err)
+	}
+	if admin, err = c.Listen(ctx, "tcp", o.AdminListen); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("failed to listen on %q for probes and metrics: %w", o.AdminListen, err), clients.Close())
+	}
+	return clients, admin, nil
+}
+
+func isLoopback(a net.Addr) bool {
+	tcp, ok := a.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
+}
+
+// compileOptions relax the configuration at a terminal.
+func (o Options) compileOptions() config.CompileOptions {
+	return config.CompileOptions{AllowLoopback: o.AllowLoopback}
+}

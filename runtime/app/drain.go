@@ -1,0 +1,132 @@
+// Copyright The Fairlead Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package app
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"fairlead.dev/fairlead/runtime/internal/stream"
+)
+
+// leaver is something with an open stream that a drain closes.
+type leaver interface {
+	// Busy reports that a call is running whose answer the stream carries.
+	Busy() bool
+	// Leave closes the stream.
+	Leave(reason stream.CloseReason)
+}
+
+// leave is the drain: see Run. ctx ends it at once.
+func (s *server) leave(ctx context.Context, clients *http.Server) {
+	d := s.drain.Load()
+	settle, window, callTimeout := time.Duration(d.Settle), time.Duration(d.Window), time.Duration(d.CallTimeout)
+	s.draining.Store(true)
+	s.logger.InfoContext(ctx, "Leaving: not ready any more, serving everything until endpoints caught up", "settle", settle.String())
+	if !wait(ctx, settle) {
+		return
+	}
+	s.core.Leave()
+	deadline := time.Now().Add(callTimeout)
+	leavers := s.leavers()
+	s.logger.InfoContext(ctx, "Leaving: closing streams", "streams", len(leavers), "window", window.String())
+	closeEvenly(ctx, leavers, window, callTimeout)
+	// A stream that was opening when the list was made is not on it.
+	for _, l := range s.leavers() {
+		l.Leave(stream.Drain)
+	}
+	// Requests that run still have until the deadline, and then as long as it
+	// takes to write what is left.
+	finish, cancel := context.WithDeadline(ctx, deadline.Add(endgame))
+	defer cancel()
+	calls, cancelCalls := context.WithDeadline(finish, deadline)
+	defer cancelCalls()
+	stop := context.AfterFunc(calls, func() {
+		for _, open := range s.sessions.All() {
+			open.Close(stream.Drain)
+		}
+	})
+	defer stop()
+	if err := clients.Shutdown(finish); err != nil {
+		s.logger.WarnContext(ctx, "Leaving: cut the requests that were still running", "error", err)
+	}
+	s.logger.InfoContext(ctx, "Left")
+}
+
+func (s *server) leavers() []leaver {
+	var all []leaver
+	for _, open := range s.sessions.All() {
+		if open.Listening() {
+			all = append(all, open)
+		}
+	}
+	for _, open := range s.stateless.Listens() {
+		all = append(all, open)
+	}
+	return all
+}
+
+// The steps in which closeEvenly looks, between which a stream may close late.
+const (
+	minStep = 5 * time.Millisecond
+	maxStep = 250 * time.Millisecond
+)
+
+// closeEvenly closes all streams spread over window, so that their clients do
+// not come back at the same moment. A busy one is passed over until its calls
+// have ended, at most for callTimeout. It returns when all are closed.
+func closeEvenly(ctx context.Context, all []leaver, window, callTimeout time.Duration) {
+	if len(all) == 0 {
+		return
+	}
+	total := len(all)
+	step := min(max(window/time.Duration(total), minStep), maxStep)
+	ticker := time.NewTicker(step)
+	defer ticker.Stop()
+	began := time.Now()
+	for len(all) > 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		passed := time.Since(began)
+		due := total
+		if passed < window {
+			due = int(int64(total) * int64(passed) / int64(window))
+		}
+		all = closeDue(all, due-(total-len(all)), passed >= max(window, callTimeout))
+	}
+}
+
+// closeDue closes up to n that are not busy, or simply all, and returns the
+// others.
+func closeDue(all []leaver, n int, now bool) []leaver {
+	var left []leaver
+	for i, l := range all {
+		if n <= 0 && !now {
+			return append(left, all[i:]...)
+		}
+		if l.Busy() && !now {
+			left = append(left, l)
+			continue
+		}
+		l.Leave(stream.Drain)
+		n--
+	}
+	return left
+}
+
+// wait reports false if ctx ended before.
+func wait(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}

@@ -1,0 +1,208 @@
+// Copyright The Fairlead Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package app
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"fairlead.dev/fairlead/runtime/config"
+	"fairlead.dev/fairlead/runtime/internal/admin"
+	"fairlead.dev/fairlead/runtime/internal/auth"
+	"fairlead.dev/fairlead/runtime/internal/catalog"
+	"fairlead.dev/fairlead/runtime/internal/engine"
+	"fairlead.dev/fairlead/runtime/internal/httpserver"
+	"fairlead.dev/fairlead/runtime/internal/limit"
+	"fairlead.dev/fairlead/runtime/internal/session"
+	"fairlead.dev/fairlead/runtime/internal/stream"
+	"fairlead.dev/fairlead/runtime/internal/telemetry"
+	"fairlead.dev/fairlead/runtime/internal/transport"
+	"fairlead.dev/fairlead/runtime/internal/transport/sse"
+	"fairlead.dev/fairlead/runtime/internal/transport/stateless"
+	"fairlead.dev/fairlead/runtime/internal/transport/streamable"
+)
+
+// readTimeout bounds how long a client may take to send a body.
+const readTimeout = 30 * time.Second
+
+// server is the running whole.
+type server struct {
+	options  Options
+	level    *slog.LevelVar
+	logger   *slog.Logger
+	loopback bool
+	started  time.Time
+
+	registry  *prometheus.Registry
+	metrics   *telemetry.Metrics
+	limits    *limit.Limiter
+	keys      *auth.Keys
+	engine    *engine.Engine
+	sessions  *session.Registry
+	core      *transport.Core
+	stateless *stateless.Transport
+	handler   *httpserver.Handler
+
+	draining    atomic.Bool
+	configError atomic.Pointer[string]
+	drain       atomic.Pointer[config.Drain]
+
+	swapping sync.Mutex // guards what follows; held by whoever applies a file
+	sum      [sha256.Size]byte
+	catalog  *catalog.Catalog
+	problems []auth.Problem
+}
+
+func newServer(o Options, level *slog.LevelVar, first loaded, loopback bool) (*server, error) {
+	s := &server{options: o, level: level, logger: o.Logger, loopback: loopback, started: time.Now(), sum: first.sum}
+	c := first.program.Server
+	tools, err := catalog.Build(first.program, nil, s.deps())
+	if err != nil {
+		return nil, fmt.Errorf("failed to build the tools of %q: %w", o.ConfigFile, err)
+	}
+	s.catalog = tools
+	s.registry = prometheus.NewRegistry()
+	s.metrics = telemetry.New(s.registry, o.Version)
+	s.limits = limit.New(limitConfig(c))
+	var report auth.Report
+	s.keys, report = auth.New(c.Auth, o.SecretsDir)
+	revision := s.revision(c, tools)
+	s.engine = engine.New(engine.Options{
+		Catalog: tools, Policy: revision.Policy, Info: revision.Info, AllowTrace: revision.AllowTrace,
+		Limits: s.limits, Observer: s.metrics, Logger: o.Logger,
+	})
+	s.sessions = session.New(sessionOptions(c), func(era engine.Era, delta int) { s.metrics.Sessions(era.String(), delta) })
+	s.core = transport.New(transport.Options{
+		Engine: s.engine, Sessions: s.sessions, Streams: s.limits, Settings: settings(c), Logger: o.Logger,
+		Observer: s.metrics, Refused: s.metrics.Rejected, HashID: telemetry.HashSession,
+	})
+	s.stateless = stateless.New(s.core)
+	s.handler = httpserver.New(httpserver.Options{
+		Core: s.core, SSE: sse.New(s.core), Streamable: streamable.New(s.core), Stateless: s.stateless,
+		Auth: s.keys, Logger: o.Logger, Access: s.access(c), InFlight: s.metrics.InFlight,
+	})
+	ctx := context.Background()
+	s.configured(ctx, c, first.err)
+	s.reportKeys(ctx, report)
+	return s, nil
+}
+
+func (s *server) deps() catalog.Deps {
+	return catalog.Deps{SecretsDir: s.options.SecretsDir, AllowLoopback: s.options.AllowLoopback, Version: s.options.Version}
+}
+
+func (s *server) revision(c *config.Server, tools *catalog.Catalog) engine.Revision {
+	return engine.Revision{
+		Catalog: tools,
+		Policy:  auth.NewPolicy(c.Auth),
+		Info: engine.Info{
+			Name: cmp.Or(c.Name, "fairlead"), Title: c.Title, Version: s.options.Version, Instructions: c.Instructions,
+		},
+		AllowTrace: s.options.Trace || c.Logging.Level == config.LevelDebug,
+	}
+}
+
+func (s *server) access(c *config.Server) httpserver.Access {
+	return httpserver.Access{
+		Hosts: c.Exposure.Hosts, Origins: c.Browser.AllowedOrigins, Prefix: c.Exposure.Path,
+		// A page in a browser sends no credentials that it does not have, but
+		// needs none where anonymous access is allowed, nor to reach a server
+		// that counts on being out of reach.
+		EnforceHost: s.loopback || c.Auth.AnonymousAccess == config.AccessAllowed,
+	}
+}
+
+func limitConfig(c *config.Server) limit.Config {
+	return limit.Config{
+		Calls: c.Limits.MaxInFlightCalls, CallsPerPrincipal: c.Limits.MaxInFlightPerPrincipal,
+		Streams: c.Limits.Connections.PerReplica,
+	}
+}
+
+func sessionOptions(c *config.Server) session.Options {
+	return session.Options{
+		Max: c.Limits.Sessions.Max, IdleTimeout: time.Duration(c.Limits.Sessions.IdleTimeout),
+		MaxAge: time.Duration(c.Limits.Sessions.MaxAge),
+	}
+}
+
+func settings(c *config.Server) transport.Settings {
+	return transport.Settings{
+		Heartbeat: time.Duration(c.Transports.Heartbeat), WriteTimeout: stream.DefaultWriteTimeout, ReadTimeout: readTimeout,
+		MaxRequestSize: c.Limits.MaxRequestSize, CompressMinSize: c.Transports.Compression.MinSize, SSEMode: c.Transports.SSE.Mode,
+	}
+}
+
+// configured notes what is served from now on, and why it may not be the newest.
+func (s *server) configured(ctx context.Context, c *config.Server, newer error) {
+	s.drain.Store(&c.Drain)
+	if level, err := telemetry.ParseLevel(c.Logging.Level); err == nil {
+		s.level.Set(level)
+	}
+	s.metrics.SetTools(s.catalog.Names())
+	s.metrics.ConfigApplied(c.Revision)
+	s.refused(ctx, newer)
+}
+
+// refused notes why the newest file is not served; nil says that it is.
+func (s *server) refused(ctx context.Context, err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+		s.metrics.ConfigRefused()
+		s.logger.ErrorContext(ctx, "Refused a configuration, an older revision is served", "error", err)
+	}
+	s.configError.Store(&text)
+}
+
+// reportKeys logs what is wrong with the keys when that changes, and ends what
+// callers hold whose key is gone.
+func (s *server) reportKeys(ctx context.Context, report auth.Report) {
+	if !slices.Equal(s.problems, report.Problems) {
+		for _, p := range report.Problems {
+			s.logger.WarnContext(ctx, "Found a problem with the API keys", "code", p.Code, "secret", p.Secret, "entry", p.Entry, "reason", p.Reason)
+		}
+		s.problems = report.Problems
+	}
+	if len(report.Removed) == 0 {
+		return
+	}
+	s.logger.InfoContext(ctx, "Revoked principals", "principals", report.Removed)
+	if s.sessions == nil {
+		return
+	}
+	for _, open := range s.sessions.All() {
+		if slices.Contains(report.Removed, open.Principal) {
+			open.Close(stream.Revoked)
+		}
+	}
+	for _, open := range s.stateless.Listens() {
+		if slices.Contains(report.Removed, open.Principal) {
+			open.Close(stream.Revoked)
+		}
+	}
+}
+
+func (s *server) adminHandler() http.Handler {
+	return admin.Handler(admin.Options{Status: s.status, Gatherer: s.registry})
+}
+
+func (s *server) status() admin.Status {
+	calls, streams := s.limits.Usage()
+	return admin.Status{
+		Revision: s.engine.Revision(), ConfigError: *s.configError.Load(), Tools: s.engine.Tools(),
+		Sessions: s.sessions.Count(), Streams: streams, InFlight: calls,
+		Draining: s.draining.Load(), StartedAt: s.started,
+	}
+}

@@ -1,0 +1,39 @@
+// Copyright The Fairlead Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package httpserver
+
+import (
+	"net/http"
+
+	"fairlead.dev/fairlead/runtime/internal/engine"
+	"fairlead.dev/fairlead/runtime/internal/transport/streamable"
+)
+
+// mcp serves the endpoint that two eras share.
+func (h *Handler) mcp(w http.ResponseWriter, r *http.Request) {
+	version := r.Header.Get("Mcp-Protocol-Version")
+	switch r.Method {
+	case http.MethodPost:
+		body, ok := h.Core.ReadBody(w, r)
+		if !ok {
+			return
+		}
+		if engine.EraOf(version, body) == engine.EraStateless {
+			h.Stateless.Post(w, r, body)
+			return
+		}
+		h.Streamable.Post(w, r, body)
+	case http.MethodGet, http.MethodDelete:
+		switch {
+		case engine.EraOf(version, nil) == engine.EraStateless:
+			h.Stateless.RefuseMethod(w, r)
+		case r.Method == http.MethodGet:
+			h.Streamable.Stream(w, r)
+		default:
+			h.Streamable.Delete(w, r)
+		}
+	default:
+		h.Core.RefuseMethod(w, r, streamable.Methods)
+	}
+}

@@ -1,0 +1,130 @@
+// Copyright The Fairlead Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package httpserver is the way from a connection to a transport: limits of the
+// server, the chain that every request passes, and the endpoints. One concern a
+// file.
+package httpserver
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"fairlead.dev/fairlead/runtime/internal/auth"
+	"fairlead.dev/fairlead/runtime/internal/transport"
+	"fairlead.dev/fairlead/runtime/internal/transport/sse"
+	"fairlead.dev/fairlead/runtime/internal/transport/stateless"
+	"fairlead.dev/fairlead/runtime/internal/transport/streamable"
+)
+
+// The bounds of a connection.
+const (
+	readHeaderTimeout = 10 * time.Second
+	// idleTimeout is longer than that of load balancers in front (GCLB 600 s),
+	// so that it is they who close first.
+	idleTimeout    = 620 * time.Second
+	maxHeaderBytes = 32 << 10
+)
+
+// NewServer makes a server without a write timeout, which would cut streams:
+// every write has a deadline of its own. base ends what the requests run.
+func NewServer(base context.Context, h http.Handler, logger *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: readHeaderTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+		BaseContext:       func(net.Listener) context.Context { return base },
+	}
+}
+
+// Options are what a Handler needs. All are required but InFlight.
+type Options struct {
+	Core       *transport.Core
+	SSE        *sse.Transport
+	Streamable *streamable.Transport
+	Stateless  *stateless.Transport
+	Auth       auth.Authenticator
+	Logger     *slog.Logger
+	Access     Access
+	// InFlight is told of each request that begins (1) or ends (-1).
+	InFlight func(delta int)
+}
+
+// Handler serves the clients' port. It is safe for concurrent use.
+type Handler struct {
+	Options
+	access atomic.Pointer[access]
+	chain  http.Handler
+}
+
+// New makes a Handler.
+func New(o Options) *Handler {
+	h := &Handler{Options: o}
+	h.Configure(o.Access)
+	var next http.Handler = http.HandlerFunc(h.route)
+	for _, wrap := range []func(http.Handler) http.Handler{h.bounded, h.admitted, h.identified} {
+		next = wrap(next)
+	}
+	h.chain = next
+	return h
+}
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.chain.ServeHTTP(w, r) }
+
+// Configure takes a new configuration for requests from now on.
+func (h *Handler) Configure(a Access) { h.access.Store(newAccess(a)) }
+
+// bounded bounds how long the rest of a request may take to arrive, also where
+// nobody reads it: net/http reads on to reuse the connection.
+func (h *Handler) bounded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if h.Core.Leaving() {
+			w.Header().Set("Connection", "close")
+		}
+		if r.ContentLength != 0 {
+			if r.Method != http.MethodPost {
+				h.Core.Refuse(w, r, transport.Refusal{Status: http.StatusBadRequest, Code: "unexpected_body", Message: "only a POST has a body here", Close: true})
+				return
+			}
+			// Without deadlines there is no connection that could be slow.
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(h.Core.Settings().ReadTimeout))
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// route finds the endpoint, authenticates and serves. Every endpoint is also
+// served below the prefix of the exposure.
+func (h *Handler) route(w http.ResponseWriter, r *http.Request) {
+	path := r.URL.Path
+	if prefix := h.access.Load().prefix; prefix != "" {
+		if below, ok := strings.CutPrefix(path, prefix); ok && strings.HasPrefix(below, "/") {
+			path = below
+		}
+	}
+	var serve http.HandlerFunc
+	switch path {
+	case "/mcp":
+		serve = h.mcp
+	case "/sse":
+		serve = h.SSE.Stream
+	case "/messages":
+		serve = h.SSE.Message
+	default:
+		h.Core.Refuse(w, r, transport.Refusal{Status: http.StatusNotFound, Code: "not_found", Message: "the endpoints are /mcp and /sse"})
+		return
+	}
+	principal, ok := h.authenticate(w, r)
+	if !ok {
+		return
+	}
+	serve(w, r.WithContext(transport.WithPrincipal(r.Context(), principal)))
+}
