@@ -23,11 +23,11 @@ import (
 type State uint8
 
 const (
-	// Unknown: no such tool.
+	// Unknown means that there is no such tool.
 	Unknown State = iota
-	// Enabled: listed and callable.
+	// Enabled tools are listed and can be called.
 	Enabled
-	// Disabled: switched off; not listed, and calls say so.
+	// Disabled tools are switched off: not listed, and calls say so.
 	Disabled
 )
 

@@ -4,6 +4,7 @@
 package catalog
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 
@@ -84,9 +85,9 @@ func oneLine(raw json.RawMessage) ([]byte, error) {
 	if !v.IsValid() {
 		return nil, fmt.Errorf("not a JSON value: %.80q", raw)
 	}
-	for _, c := range v {
-		if c == '\n' || c == '\r' {
-			return v, v.Compact()
+	if bytes.ContainsAny(v, "\n\r") {
+		if err := v.Compact(); err != nil {
+			return nil, err
 		}
 	}
 	return v, nil

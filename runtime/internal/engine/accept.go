@@ -97,7 +97,8 @@ func (e *Engine) listTools(c *Call, st *state, params []byte) *Error {
 	if c.era == EraStateless {
 		b = append(b, st.cacheable...)
 	}
-	c.answer = append(b, "}}"...)
+	b = append(b, "}}"...)
+	c.answer = b
 	return nil
 }
 

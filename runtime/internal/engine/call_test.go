@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -166,14 +167,14 @@ func TestContextEnds(t *testing.T) {
 	}
 }
 
-func acceptModern(t testing.TB, w *world, name, rest string) *Call {
-	t.Helper()
-	call, err := w.Accept(t.Context(), Input{
+func acceptModern(tb testing.TB, w *world, name, rest string) *Call {
+	tb.Helper()
+	call, err := w.Accept(tb.Context(), Input{
 		Era: EraStateless, Version: Version20260728, Hints: Hints{Method: "tools/call", Name: name}, Principal: auth.Anonymous(),
 		Message: []byte(modern("1", "tools/call", `"name":"`+name+`"`+rest)),
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return call
 }
@@ -342,5 +343,13 @@ func TestTrace(t *testing.T) {
 	call.Run(t.Context(), sink)
 	if got := lines(sink.take()); !strings.Contains(got, want) || !json.Valid([]byte(got)) {
 		t.Errorf("stateless: %s", got)
+	}
+}
+
+// TestSessionIsSmall holds what a session at rest costs.
+func TestSessionIsSmall(t *testing.T) {
+	t.Parallel()
+	if size := reflect.TypeFor[Session]().Size(); size > 128 {
+		t.Errorf("a session has %d bytes, want at most 128", size)
 	}
 }

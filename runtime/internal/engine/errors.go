@@ -16,30 +16,30 @@ import (
 type Kind uint8
 
 const (
-	// KindParse: the body is not JSON (-32700).
+	// KindParse means: the body is not JSON (-32700).
 	KindParse Kind = iota + 1
-	// KindInvalidRequest: JSON, but not a message of MCP, or one that is out of
+	// KindInvalidRequest means: JSON, but not a message of MCP, or one that is out of
 	// order, such as a second initialize (-32600).
 	KindInvalidRequest
-	// KindMethodNotFound: the era has no such method (-32601).
+	// KindMethodNotFound means: the era has no such method (-32601).
 	KindMethodNotFound
-	// KindInvalidParams: the method's params are malformed, or name a tool or a
+	// KindInvalidParams means: the method's params are malformed, or name a tool or a
 	// cursor that does not exist for the caller (-32602).
 	KindInvalidParams
-	// KindInternal: the engine is at fault (-32603).
+	// KindInternal means: the engine is at fault (-32603).
 	KindInternal
-	// KindNotInitialized: a legacy request before initialize (-32600).
+	// KindNotInitialized means: a legacy request before initialize (-32600).
 	KindNotInitialized
-	// KindHeaderMismatch: a header contradicts the body or is missing (-32020,
+	// KindHeaderMismatch means: a header contradicts the body or is missing (-32020,
 	// stateless only).
 	KindHeaderMismatch
-	// KindUnsupportedVersion: the revision is not spoken here (-32022 in the
+	// KindUnsupportedVersion means: the revision is not spoken here (-32022 in the
 	// stateless era; -32600 in a legacy one, whose refusals must not look
 	// modern).
 	KindUnsupportedVersion
-	// KindTooMany: the caller has too many calls in flight (429, RetryAfter).
+	// KindTooMany means: the caller has too many calls in flight (429, RetryAfter).
 	KindTooMany
-	// KindOverloaded: the replica has too many calls in flight (503, RetryAfter).
+	// KindOverloaded means: the replica has too many calls in flight (503, RetryAfter).
 	KindOverloaded
 )
 

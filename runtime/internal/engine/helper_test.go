@@ -40,11 +40,11 @@ func (f executorFunc) Run(ctx context.Context, call tool.Call, sink tool.Sink) (
 	return f(ctx, call, sink)
 }
 
-func newWorld(t testing.TB, change func(*Options)) *world {
-	t.Helper()
+func newWorld(tb testing.TB, change func(*Options)) *world {
+	tb.Helper()
 	w := &world{observer: &observer{}, logs: &syncBuffer{}, waiting: make(chan struct{}, 16)}
 	o := Options{
-		Catalog:  w.build(t, loadServer(t), nil),
+		Catalog:  w.build(tb, loadServer(tb), nil),
 		Policy:   auth.Policy{AllowByDefault: true},
 		Info:     Info{Name: "shop", Title: "Shop", Version: "1.2.3", Instructions: "Be kind."},
 		Observer: w.observer,
@@ -57,29 +57,29 @@ func newWorld(t testing.TB, change func(*Options)) *world {
 	return w
 }
 
-func loadServer(t testing.TB) *config.Server {
-	t.Helper()
+func loadServer(tb testing.TB) *config.Server {
+	tb.Helper()
 	data, err := os.ReadFile("testdata/server.yaml")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	s, err := config.Decode(append([]byte("contract: 1\n"), data...))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s
 }
 
-func (w *world) build(t testing.TB, s *config.Server, prev *catalog.Catalog) *catalog.Catalog {
-	t.Helper()
+func (w *world) build(tb testing.TB, s *config.Server, prev *catalog.Catalog) *catalog.Catalog {
+	tb.Helper()
 	p, err := config.Compile(s)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	p.Server.Revision = "00112233445566" + string("0123456789abcdef"[len(s.Tools)%16]) + "f"
 	c, err := catalog.Build(p, prev, catalog.Deps{New: w.executor})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return c
 }
@@ -215,14 +215,14 @@ func lines(messages []Message) string {
 }
 
 // openSession initializes a session at a version.
-func openSession(t testing.TB, e *Engine, version string) *Session {
-	t.Helper()
-	c, err := e.Accept(t.Context(), Input{Era: EraStreamable, Message: []byte(
+func openSession(tb testing.TB, e *Engine, version string) *Session {
+	tb.Helper()
+	c, err := e.Accept(tb.Context(), Input{Era: EraStreamable, Message: []byte(
 		`{"jsonrpc":"2.0","id":"init","method":"initialize","params":{"protocolVersion":"` + version + `","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}`)})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	c.Run(t.Context(), &recorder{})
+	c.Run(tb.Context(), &recorder{})
 	return c.Session()
 }
 

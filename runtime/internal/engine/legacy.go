@@ -113,7 +113,8 @@ func (e *Engine) initialize(c *Call, in *Input, env envelope) *Error {
 	} else {
 		b = append(b, st.introduction...)
 	}
-	c.answer = append(b, "}}"...)
+	b = append(b, "}}"...)
+	c.answer = b
 	if e.observer != nil {
 		e.observer.Client(in.Era.String(), clip(name))
 	}

@@ -5,6 +5,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"io"
 	"sync"
 	"testing"
@@ -78,9 +79,9 @@ func (p *pipe) Write(_ context.Context, m jsonrpc.Message) error {
 			}
 		}
 	}
-	call, refused := p.world.Accept(p.ctx, in)
-	if refused != nil {
-		p.inbox <- refused.(*Error).JSON() //nolint:errorlint // Accept promises this very type.
+	call, err := p.world.Accept(p.ctx, in)
+	if refused, ok := errors.AsType[*Error](err); ok {
+		p.inbox <- refused.JSON()
 		return nil
 	}
 	if s := call.Subscription(); s != nil {
@@ -154,7 +155,7 @@ func checkIntroduction(t *testing.T, session *mcp.ClientSession, modern bool) {
 	if r.ProtocolVersion != version || r.ServerInfo.Name != "shop" || r.ServerInfo.Title != "Shop" || r.ServerInfo.Version != "1.2.3" || r.Instructions != "Be kind." {
 		t.Errorf("introduction = %+v, server %+v", r, r.ServerInfo)
 	}
-	if r.Capabilities.Tools == nil || !r.Capabilities.Tools.ListChanged || r.Capabilities.Logging == nil || r.Capabilities.Prompts != nil {
+	if r.Capabilities.Tools == nil || !r.Capabilities.Tools.ListChanged || r.Capabilities.Prompts != nil {
 		t.Errorf("capabilities = %+v", r.Capabilities)
 	}
 }

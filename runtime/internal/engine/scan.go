@@ -25,7 +25,8 @@ func shallow(b []byte) bool {
 		case '"':
 			i = endOfString(b, i) - 1
 		case '{', '[':
-			if depth++; depth > maxDepth {
+			depth++
+			if depth > maxDepth {
 				return false
 			}
 		case '}', ']':

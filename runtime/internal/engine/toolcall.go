@@ -101,8 +101,8 @@ func (e *Engine) reserve(c *Call) *Error {
 		return nil
 	}
 	kind := KindOverloaded
-	var exceeded *limit.Exceeded
-	if !errors.As(err, &exceeded) {
+	exceeded, ok := errors.AsType[*limit.Exceeded](err)
+	if !ok {
 		return refuse(kind, c.id, err.Error())
 	}
 	if exceeded.Status == http.StatusTooManyRequests {
@@ -202,8 +202,7 @@ func (c *Call) logFailure(ctx context.Context, outcome string, err error) {
 // failure is the result that tells the model of a failed tool.
 func failure(err error) tool.Result {
 	result := tool.Failure(tool.Message(err))
-	var known *tool.Error
-	if errors.As(err, &known) {
+	if known, ok := errors.AsType[*tool.Error](err); ok {
 		result.Trace = known.Trace
 	}
 	return result

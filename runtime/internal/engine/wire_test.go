@@ -63,8 +63,7 @@ func TestSplit(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			messages, batch, err := Split([]byte(tt.body), 5)
-			var e *Error
-			if errors.As(err, &e) {
+			if e, ok := errors.AsType[*Error](err); ok {
 				if got := string(e.JSON()); got != tt.wantErr {
 					t.Errorf("error\n got %s\nwant %s", got, tt.wantErr)
 				}
