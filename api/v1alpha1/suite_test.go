@@ -1,0 +1,153 @@
+// Copyright The Fairlead Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1_test
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"fairlead.dev/fairlead/test/apiserver"
+)
+
+var (
+	update = flag.Bool("update", false, "write testdata/*.txt")
+	// admin talks to the API server that all tests here share; they only ask it
+	// for a verdict (dry run).
+	admin client.Client
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	server, err := apiserver.Start()
+	if err == nil {
+		admin, err = client.New(server.Config, client.Options{})
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "api:", err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	if err := server.Stop(); err != nil {
+		fmt.Fprintln(os.Stderr, "api:", err)
+	}
+	os.Exit(code)
+}
+
+// crdFile is the generated CRD.
+func crdFile() string {
+	return filepath.Join(apiserver.Root(), "config", "crd", "fairlead.dev_mcpservers.yaml")
+}
+
+// crdSchema returns the schema of the version v1alpha1.
+func crdSchema(t *testing.T) *apiextensionsv1.JSONSchemaProps {
+	t.Helper()
+	data, err := os.ReadFile(crdFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	crd := &apiextensionsv1.CustomResourceDefinition{}
+	if err := yaml.UnmarshalStrict(data, crd); err != nil {
+		t.Fatal(err)
+	}
+	return crd.Spec.Versions[0].Schema.OpenAPIV3Schema
+}
+
+// readServers returns the MCPServers of a file.
+func readServers(t *testing.T, file string) []*unstructured.Unstructured {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var servers []*unstructured.Unstructured
+	for _, document := range strings.Split(string(data), "\n---\n") {
+		object := &unstructured.Unstructured{}
+		if err := yaml.Unmarshal([]byte(document), &object.Object); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		if object.GetKind() == "MCPServer" {
+			servers = append(servers, object)
+		}
+	}
+	return servers
+}
+
+// everything is a server with every field set.
+func everything(t *testing.T) *unstructured.Unstructured {
+	t.Helper()
+	return readServers(t, filepath.Join(apiserver.Root(), "controllers", "resources", "testdata", "everything", "server.yaml"))[0]
+}
+
+// verdict asks the API server what it thinks of an object, without creating it.
+func verdict(t *testing.T, object *unstructured.Unstructured) error {
+	t.Helper()
+	object = object.DeepCopy()
+	object.SetNamespace("default")
+	object.SetUID("")
+	return admin.Create(t.Context(), object, client.DryRunAll, client.FieldValidation("Strict"))
+}
+
+// causes returns the single errors of a refusal, each "path: message".
+func causes(t *testing.T, err error) []string {
+	t.Helper()
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) || status.Status().Details == nil {
+		t.Fatalf("not a refusal: %v", err)
+	}
+	var all []string
+	for _, cause := range status.Status().Details.Causes {
+		all = append(all, cause.Field+": "+cause.Message)
+	}
+	return all
+}
+
+// golden compares text with a file of testdata.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s differs (-want +got); check it, then run with -update:\n%s", file, diff)
+	}
+}
+
+func TestSamplesAndGoldenServersAreAdmitted(t *testing.T) {
+	t.Parallel()
+	var files []string
+	for _, pattern := range []string{"config/samples/*.yaml", "controllers/resources/testdata/*/server.yaml"} {
+		found, err := filepath.Glob(filepath.Join(apiserver.Root(), pattern))
+		if err != nil || len(found) == 0 {
+			t.Fatalf("%s: %v, %v", pattern, found, err)
+		}
+		files = append(files, found...)
+	}
+	for _, file := range files {
+		for _, server := range readServers(t, file) {
+			if err := verdict(t, server); err != nil {
+				t.Errorf("%s: %v", file, err)
+			}
+		}
+	}
+}
