@@ -16,12 +16,21 @@ import (
 	"text/tabwriter"
 )
 
+// exitInterrupted is what shells use for a command that SIGINT ended.
+const exitInterrupted = 130
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:])
+	interrupted := ctx.Err() != nil
 	stop()
 	if err == nil {
 		return
+	}
+	if interrupted {
+		// What failed then failed because of it.
+		fmt.Fprintln(os.Stderr, "cluster: interrupted; the same command goes on from here, `cluster down` removes everything")
+		os.Exit(exitInterrupted)
 	}
 	fmt.Fprintln(os.Stderr, "cluster:", err)
 	os.Exit(1)
