@@ -49,6 +49,9 @@ type Options struct {
 	AllowLoopback bool
 	// Trace honours "fairlead.dev/trace" in requests, for use at a terminal.
 	Trace bool
+	// Drain, if set, replaces the drain of the configuration: at a terminal
+	// nobody waits for endpoints.
+	Drain *Drain
 	// Version is this program's, as clients see it.
 	Version string
 	// Logger takes all logs; nil means JSON to standard error, with the level
@@ -59,6 +62,11 @@ type Options struct {
 	// OnSwap is called after each changed file was read: with the revision that
 	// is served from then on, or with the reason why it stays as it was.
 	OnSwap func(revision string, err error)
+}
+
+// Drain says how Run takes leave; see config.Drain.
+type Drain struct {
+	Settle, Window, CallTimeout time.Duration
 }
 
 func (o Options) withDefaults() (Options, *slog.LevelVar) {

@@ -22,17 +22,19 @@ type leaver interface {
 // leave is the drain: see Run. ctx ends it at once.
 func (s *server) leave(ctx context.Context, clients *http.Server) {
 	d := s.drain.Load()
-	settle, window, callTimeout := time.Duration(d.Settle), time.Duration(d.Window), time.Duration(d.CallTimeout)
+	if s.options.Drain != nil {
+		d = s.options.Drain
+	}
 	s.draining.Store(true)
-	s.logger.InfoContext(ctx, "Leaving: not ready any more, serving everything until endpoints caught up", "settle", settle.String())
-	if !wait(ctx, settle) {
+	s.logger.InfoContext(ctx, "Leaving: not ready any more, serving everything until endpoints caught up", "settle", d.Settle.String())
+	if !wait(ctx, d.Settle) {
 		return
 	}
 	s.core.Leave()
-	deadline := time.Now().Add(callTimeout)
+	deadline := time.Now().Add(d.CallTimeout)
 	leavers := s.leavers()
-	s.logger.InfoContext(ctx, "Leaving: closing streams", "streams", len(leavers), "window", window.String())
-	closeEvenly(ctx, leavers, window, callTimeout)
+	s.logger.InfoContext(ctx, "Leaving: closing streams", "streams", len(leavers), "window", d.Window.String())
+	closeEvenly(ctx, leavers, d.Window, d.CallTimeout)
 	// A stream that was opening when the list was made is not on it.
 	for _, l := range s.leavers() {
 		l.Leave(stream.Drain)

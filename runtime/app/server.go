@@ -56,7 +56,7 @@ type server struct {
 
 	draining    atomic.Bool
 	configError atomic.Pointer[string]
-	drain       atomic.Pointer[config.Drain]
+	drain       atomic.Pointer[Drain]
 
 	swapping sync.Mutex // guards what follows; held by whoever applies a file
 	sum      [sha256.Size]byte
@@ -146,7 +146,9 @@ func settings(c *config.Server) transport.Settings {
 
 // configured notes what is served from now on, and why it may not be the newest.
 func (s *server) configured(ctx context.Context, c *config.Server, newer error) {
-	s.drain.Store(&c.Drain)
+	s.drain.Store(&Drain{
+		Settle: time.Duration(c.Drain.Settle), Window: time.Duration(c.Drain.Window), CallTimeout: time.Duration(c.Drain.CallTimeout),
+	})
 	if level, err := telemetry.ParseLevel(c.Logging.Level); err == nil {
 		s.level.Set(level)
 	}
