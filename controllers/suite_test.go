@@ -426,4 +426,3 @@ func (s *story) configMaps(server *fairleadv1alpha1.MCPServer) map[string]*corev
 	}
 	return found
 }
-

@@ -40,6 +40,7 @@ const (
 // IngressExposure is an Ingress for the server.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.annotations) || self.annotations.all(k, !k.endsWith('-snippet') && !k.endsWith('-snippets'))",message="annotations must not inject configuration snippets: remove the key that ends in -snippet",fieldPath=".annotations"
+// +kubebuilder:validation:XValidation:rule="!has(self.annotations) || self.annotations.all(k, !k.contains('/auth-'))",message="annotations must not set authentication at the ingress: remove the key that begins with auth- and use spec.auth",fieldPath=".annotations"
 type IngressExposure struct {
 	// className is the IngressClass; the cluster's default without it.
 	// +optional

@@ -45,7 +45,9 @@ func edits() []edit {
 		}},
 		{"tool removed with its Secret", "rolls", func(s *spec) { s.Tools = s.Tools[:1] }},
 		{"tool disabled", "live", func(s *spec) { s.Tools[0].State = fairleadv1alpha1.ToolDisabled }},
-		{"tool schema", "live", func(s *spec) { s.Tools[0].InputSchema = &runtime.RawExtension{Raw: []byte(`{"type":"object","properties":{"id":{"type":"string"}},"required":["id"]}`)} }},
+		{"tool schema", "live", func(s *spec) {
+			s.Tools[0].InputSchema = &runtime.RawExtension{Raw: []byte(`{"type":"object","properties":{"id":{"type":"string"}},"required":["id"]}`)}
+		}},
 		{"tool access", "live", func(s *spec) { s.Tools[1].Access.AnyRole = []string{"owner"} }},
 		{"another key of a mounted Secret", "live", func(s *spec) { s.Tools[0].HTTP.HeadersFrom[0].SecretKeyRef.Key = "other" }},
 		{"instructions", "live", func(s *spec) { s.Instructions = "Do." }},
@@ -129,7 +131,9 @@ func TestBuildErrors(t *testing.T) {
 		{"schema", func(s *spec) {
 			s.Tools[0].InputSchema = &runtime.RawExtension{Raw: []byte(`{"type":"object","properties":{"id":{"type":"string","pattern":"("}}}`)}
 		}, "spec.tools[0].inputSchema.properties.id.pattern"},
-		{"template", func(s *spec) { s.Tools[0].HTTP.Query = map[string]fairleadv1alpha1.TemplateString{"a": "${arguments.}"} }, "spec.tools[0].http.query"},
+		{"template", func(s *spec) {
+			s.Tools[0].HTTP.Query = map[string]fairleadv1alpha1.TemplateString{"a": "${arguments.}"}
+		}, "spec.tools[0].http.query"},
 		{"duration", func(s *spec) { s.Tools[1].Timeout = ptr.To(fairleadv1alpha1.Duration("soon")) }, "spec.tools[1].timeout"},
 		{"size", func(s *spec) { s.Limits = &fairleadv1alpha1.Limits{MaxRequestSize: ptr.To(resource.MustParse("-1"))} }, "spec.limits.maxRequestSize"},
 	}
