@@ -95,14 +95,14 @@ func writeStatus(w http.ResponseWriter, status Status) {
 	}
 	header(w, "application/json")
 	w.WriteHeader(http.StatusOK)
-	w.Write(append(body, '\n'))
+	_, _ = w.Write(append(body, '\n')) // Who asked has gone away, if it fails.
 }
 
 // text writes a short plain answer.
 func text(w http.ResponseWriter, status int, body string) {
 	header(w, "text/plain; charset=utf-8")
 	w.WriteHeader(status)
-	io.WriteString(w, body)
+	_, _ = io.WriteString(w, body) // Who asked has gone away, if it fails.
 }
 
 // header sets what every answer of a person-written handler has.

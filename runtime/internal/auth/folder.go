@@ -91,8 +91,7 @@ func folderProblem(secret string, err error) Problem {
 // pathless is the reason of a file error without the path, which is a detail of
 // the pod.
 func pathless(err error) string {
-	var pathError *fs.PathError
-	if errors.As(err, &pathError) {
+	if pathError, ok := errors.AsType[*fs.PathError](err); ok {
 		return pathError.Err.Error()
 	}
 	return err.Error()
@@ -174,10 +173,8 @@ func parseEntry(data []byte) (digest [sha256.Size]byte, roles []string, err erro
 	if (object.Key == nil) == (object.SHA256 == nil) {
 		return digest, nil, errors.New(`it must have exactly one of "key" and "sha256"`)
 	}
-	for _, role := range object.Roles {
-		if role == "" {
-			return digest, nil, errors.New(`it has an empty role in "roles"`)
-		}
+	if slices.Contains(object.Roles, "") {
+		return digest, nil, errors.New(`it has an empty role in "roles"`)
 	}
 	if object.Key != nil {
 		digest, err = hashKey(strings.TrimSpace(*object.Key))

@@ -83,7 +83,8 @@ type entry struct {
 func New(cfg config.Auth, secretsDir string) (*Keys, Report) {
 	k := &Keys{secretsDir: secretsDir}
 	k.state.Store(&keyState{})
-	return k, k.Apply(cfg)
+	report := k.Apply(cfg)
+	return k, report
 }
 
 // Apply takes on a new configuration and loads its keys, whole and at once.

@@ -60,7 +60,10 @@ func (g *guard) Run(ctx context.Context, call Call, sink Sink) (Result, error) {
 	if err != nil {
 		return Result{}, g.explain(bounded, err)
 	}
-	return result, g.check(&result)
+	if err := g.check(result); err != nil {
+		return Result{}, err
+	}
+	return result, nil
 }
 
 // wait waits for a slot.
@@ -83,8 +86,8 @@ func (g *guard) wait(ctx context.Context) error {
 // the timeout is the reason, the time.
 func (g *guard) explain(ctx context.Context, err error) error {
 	var trace *Trace
-	var known *Error
-	if errors.As(err, &known) {
+	known, ok := errors.AsType[*Error](err)
+	if ok {
 		trace = known.Trace
 	}
 	switch cause := context.Cause(ctx); {
@@ -95,7 +98,7 @@ func (g *guard) explain(ctx context.Context, err error) error {
 		}
 	case cause != nil:
 		return g.cancelled(err)
-	case known != nil:
+	case ok:
 		return err
 	default:
 		return &Error{Message: fmt.Sprintf("tool %q failed; the server's log has the reason", g.options.Name), Err: err}
@@ -108,7 +111,7 @@ func (g *guard) cancelled(err error) error {
 }
 
 // check validates a result against the tool's output schema.
-func (g *guard) check(result *Result) error {
+func (g *guard) check(result Result) error {
 	if g.options.Output == nil || result.IsError {
 		return nil
 	}

@@ -136,8 +136,7 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Message is the text of err that clients may see.
 func Message(err error) string {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Message
 	}
 	return "the tool failed; the server's log has the reason"

@@ -212,7 +212,7 @@ func TestGuardBusy(t *testing.T) {
 			<-time.After(20 * time.Second)
 			return tool.Text("late"), nil
 		}), tool.Options{Name: "deaf", Timeout: 5 * time.Second, MaxConcurrency: 1})
-		go g.Run(t.Context(), tool.Call{}, nil)
+		go func() { _, _ = g.Run(t.Context(), tool.Call{}, nil) }()
 		synctest.Wait()
 		result, err := g.Run(t.Context(), tool.Call{}, nil)
 		if got, want := tool.Message(err), `tool "deaf" is busy: it runs at most 1 calls at once and none ended within 5s; try again later`; got != want {

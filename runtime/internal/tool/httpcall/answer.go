@@ -179,7 +179,7 @@ func (a *answer) mediaType() string {
 // is no text. What was read before an error is better than nothing.
 func (a *answer) excerpt() string {
 	limit := maxExcerpt + a.secrets.longest()
-	body, _ := io.ReadAll(io.LimitReader(a.body, int64(limit)+1)) //nolint:errcheck // See above.
+	body, _ := io.ReadAll(io.LimitReader(a.body, int64(limit)+1))
 	cut := len(body) > limit
 	body = a.secrets.bytes(body)
 	if cut {

@@ -59,7 +59,7 @@ func (r *lineReader) read() ([]byte, error) {
 		if r.skipLF {
 			r.skipLF = false
 			if chunk[0] == '\n' {
-				r.from.Discard(1)
+				r.skip(1)
 				continue
 			}
 		}
@@ -72,14 +72,17 @@ func (r *lineReader) read() ([]byte, error) {
 		}
 		r.line = append(r.line, chunk[:end]...)
 		if end == len(chunk) {
-			r.from.Discard(end)
+			r.skip(end)
 			continue
 		}
 		r.skipLF = chunk[end] == '\r'
-		r.from.Discard(end + 1)
+		r.skip(end + 1)
 		return r.line, nil
 	}
 }
+
+// skip drops bytes that are buffered, which cannot fail.
+func (r *lineReader) skip(n int) { _, _ = r.from.Discard(n) }
 
 // end is the index of the first line end in chunk, or negative.
 func (r *lineReader) end(chunk []byte) int {

@@ -56,8 +56,7 @@ func (e *Executor) reason(err error) string {
 
 // withTrace adds a trace to an error of this package.
 func withTrace(err error, trace *tool.Trace) error {
-	var known *tool.Error
-	if errors.As(err, &known) {
+	if known, ok := errors.AsType[*tool.Error](err); ok {
 		known.Trace = trace
 	}
 	return err

@@ -166,6 +166,9 @@ func TestRequest(t *testing.T) {
 	}
 }
 
+// send writes to a connection that the other side may have closed.
+func send(w io.Writer, s string) { _, _ = io.WriteString(w, s) }
+
 // write writes a file and its folder.
 func write(t *testing.T, path, content string) {
 	t.Helper()
@@ -237,7 +240,7 @@ func TestAnswers(t *testing.T) {
 				if tt.status != 0 {
 					w.WriteHeader(tt.status)
 				}
-				io.WriteString(w, tt.body)
+				send(w, tt.body)
 			})
 			o := options()
 			o.Structured = tt.structured
@@ -361,7 +364,7 @@ func TestBounds(t *testing.T) {
 			name: "too large, announced", want: "the backend's answer is larger than 65536 bytes (limits.maxResponseSize)",
 			h: func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Content-Length", "65537")
-				w.Write(make([]byte, 65537))
+				send(w, strings.Repeat("x", 65537))
 			},
 		},
 		{
@@ -390,33 +393,33 @@ func TestBounds(t *testing.T) {
 			name: "encoding that was not asked for", want: `the backend's answer has Content-Encoding "br", which was not asked for and is not understood`,
 			h: func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Content-Encoding", "br")
-				io.WriteString(w, "x")
+				send(w, "x")
 			},
 		},
 		{
 			name: "a line of 10 MiB", stream: "SSE", want: "an event of the backend's stream is larger than 65536 bytes (limits.maxResponseSize) after 1 events",
 			h: func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Content-Type", "text/event-stream")
-				io.WriteString(w, "data: 1\n\ndata: ")
-				io.WriteString(w, strings.Repeat("x", 10<<20))
+				send(w, "data: 1\n\ndata: ")
+				send(w, strings.Repeat("x", 10<<20))
 			},
 		},
 		{
 			name: "a line of 10 MiB, NDJSON", stream: "NDJSON", want: "an event of the backend's stream is larger than 65536 bytes (limits.maxResponseSize) after 0 events",
-			h: func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, strings.Repeat("x", 10<<20)) },
+			h: func(w http.ResponseWriter, _ *http.Request) { send(w, strings.Repeat("x", 10<<20)) },
 		},
 		{
 			name: "broken off", want: "the backend's answer broke off",
 			h: func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Content-Length", "100")
-				io.WriteString(w, "short")
+				send(w, "short")
 			},
 		},
 		{
 			name: "stream broken off", stream: "SSE", want: "the backend's answer broke off after 1 events",
 			h: func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Content-Type", "text/event-stream")
-				io.WriteString(w, "data: 1\n\n")
+				send(w, "data: 1\n\n")
 				http.NewResponseController(w).Flush()
 				panic(http.ErrAbortHandler)
 			},
@@ -440,7 +443,7 @@ func TestEndless(t *testing.T) {
 	t.Parallel()
 	trickle := func(w http.ResponseWriter, r *http.Request, piece string) {
 		for r.Context().Err() == nil {
-			io.WriteString(w, piece)
+			send(w, piece)
 			http.NewResponseController(w).Flush()
 			select {
 			case <-r.Context().Done():
@@ -454,7 +457,10 @@ func TestEndless(t *testing.T) {
 	}{
 		{name: "no head", h: func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }},
 		{name: "slow body", h: func(w http.ResponseWriter, r *http.Request) { trickle(w, r, "x") }},
-		{name: "slow error", h: func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(500); trickle(w, r, "") }},
+		{name: "slow error", h: func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusInternalServerError)
+			trickle(w, r, "")
+		}},
 		{name: "endless events", stream: "SSE", h: func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "text/event-stream")
 			trickle(w, r, "data: x\n\n")
@@ -508,7 +514,10 @@ func TestSlowHead(t *testing.T) {
 			return
 		}
 		defer conn.Close()
-		io.WriteString(conn, "HTTP/1.1 200 OK\r\nX-Slow: ")
+		if _, err := conn.Read(make([]byte, 1024)); err != nil {
+			return
+		}
+		send(conn, "HTTP/1.1 200 OK\r\nX-Slow: ")
 		for err == nil {
 			_, err = io.WriteString(conn, "x")
 			<-time.After(time.Millisecond)
@@ -534,7 +543,7 @@ func TestConnections(t *testing.T) {
 	t.Parallel()
 	const concurrency = 4
 	dialed := make(chan struct{}, 1000)
-	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok") }))
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { send(w, "ok") }))
 	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 		if state == http.StateNew {
 			dialed <- struct{}{}
@@ -570,7 +579,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		close(arrived)
 		<-answer
-		io.WriteString(w, "ok")
+		send(w, "ok")
 	}))
 	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 		if state == http.StateClosed {
@@ -605,7 +614,7 @@ func TestProxyIsIgnored(t *testing.T) {
 		t.Setenv(name, proxy.URL)
 	}
 	t.Setenv("NO_PROXY", "")
-	url := backend(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "direct") })
+	url := backend(t, func(w http.ResponseWriter, _ *http.Request) { send(w, "direct") })
 	o := options()
 	o.Resolver = resolver(t, "127.0.0.1")
 	plan := compile(t, config.HTTP{URL: strings.Replace(url, "127.0.0.1", "backend.example", 1)})
@@ -639,7 +648,7 @@ func TestArgumentsThatCannotBeSent(t *testing.T) {
 func BenchmarkRun(b *testing.B) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		io.WriteString(w, `{"id":"7","state":"open"}`)
+		send(w, `{"id":"7","state":"open"}`)
 	}))
 	defer s.Close()
 	program, err := config.CompileWith(&config.Server{
@@ -678,7 +687,9 @@ func resolver(t *testing.T, addresses ...string) *net.Resolver {
 			if isA && len(addresses) > 1 {
 				addresses = addresses[1:]
 			}
-			server.WriteTo(answer, from)
+			if _, err := server.WriteTo(answer, from); err != nil {
+				return
+			}
 		}
 	}()
 	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {

@@ -26,7 +26,8 @@ func spellings(secret string) redactor {
 	if len(secret) < minRedacted {
 		return nil
 	}
-	quoted, _ := jsontext.AppendQuote(nil, secret) //nolint:errcheck // Invalid UTF-8 is replaced; such a secret has no spelling in JSON.
+	// Invalid UTF-8, the only error, is replaced: such a secret has no spelling in JSON.
+	quoted, _ := jsontext.AppendQuote(nil, secret)
 	all := redactor{[]byte(secret), quoted[1 : len(quoted)-1], []byte(strings.ReplaceAll(secret, "/", `\/`))}
 	return slices.CompactFunc(all, bytes.Equal)
 }

@@ -6,7 +6,6 @@ package httpcall_test
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -135,7 +134,7 @@ func TestTrace(t *testing.T) {
 	write(t, filepath.Join(o.SecretsDir, "orders-api", "token"), canary)
 	url := backend(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain")
-		io.WriteString(w, "hello")
+		send(w, "hello")
 	})
 	h := withSecret(url + "/orders/{id}")
 	h.Query = map[string]string{"q": "a b"}
@@ -189,7 +188,7 @@ func TestCanarySpellings(t *testing.T) {
 			write(t, filepath.Join(o.SecretsDir, "orders-api", "token"), tt.secret)
 			got, err := call(t, compile(t, withSecret(backend(t, func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Content-Type", "application/json")
-				io.WriteString(w, tt.body)
+				send(w, tt.body)
 			}))), o, tool.Call{}, nil)
 			if want := `{"sent":"redacted"}`; err != nil || text(t, got) != want {
 				t.Errorf("got %s, %v, want %s", got.Content, err, want)
@@ -214,36 +213,40 @@ func TestCanary(t *testing.T) {
 	}{
 		{name: "error", h: func(w http.ResponseWriter, r *http.Request) { echo(w, r, 401, "text/plain") }},
 		{name: "at the excerpt's end", h: func(w http.ResponseWriter, r *http.Request) {
-			w.WriteHeader(500)
-			io.WriteString(w, strings.Repeat("x", 2048-4)+strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
+			w.WriteHeader(http.StatusInternalServerError)
+			send(w, strings.Repeat("x", 2048-4)+strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
 		}},
 		{name: "many times over the excerpt's end", h: func(w http.ResponseWriter, r *http.Request) {
-			w.WriteHeader(500)
-			io.WriteString(w, strings.Repeat(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "), 2000))
+			w.WriteHeader(http.StatusInternalServerError)
+			send(w, strings.Repeat(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "), 2000))
 		}},
 		{name: "text", h: func(w http.ResponseWriter, r *http.Request) { echo(w, r, 200, "text/plain") }},
 		{name: "JSON", h: func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
-			json.NewEncoder(w).Encode(r.Header)
+			body, err := json.Marshal(r.Header)
+			if err != nil {
+				t.Error(err)
+			}
+			send(w, string(body))
 		}},
 		{name: "no type", h: func(w http.ResponseWriter, r *http.Request) { w.Header()["Content-Type"] = nil; echo(w, r, 200, "") }},
 		{name: "events", stream: "SSE", h: func(w http.ResponseWriter, r *http.Request) { echo(w, r, 200, "text/event-stream") }},
 		{name: "lines", stream: "NDJSON", h: func(w http.ResponseWriter, r *http.Request) { echo(w, r, 200, "application/json") }},
 		{name: "redirect", h: func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Location", "http://"+strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")+".example/")
-			w.WriteHeader(302)
+			w.WriteHeader(http.StatusFound)
 		}},
 		{name: "encoding", h: func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Encoding", strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
-			w.Write([]byte("x"))
+			send(w, "x")
 		}},
 		{name: "type", h: func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "application/"+strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
-			w.Write([]byte("\xff"))
+			send(w, "\xff")
 		}},
 		{name: "JSON type that is broken", h: func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "application/"+strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")+"+json")
-			w.Write([]byte("{"))
+			send(w, "{")
 		}},
 		{name: "malformed answer", h: func(w http.ResponseWriter, r *http.Request) {
 			conn, _, err := http.NewResponseController(w).Hijack()

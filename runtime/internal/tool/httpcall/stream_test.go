@@ -43,7 +43,9 @@ func TestStreams(t *testing.T) {
 			name: "progress of its own", stream: "SSE", contentType: "text/event-stream; charset=utf-8", structured: true,
 			body: "data: {\"progress\": 10, \"total\": 100, \"message\": \"ten\"}\n\ndata: {\"progress\":50.5}\n\ndata: {\"message\":\"m\"}\n\ndata: { \"answer\": 42 }\n\n",
 			want: []tool.Progress{
-				{Progress: 10, Total: 100, Message: "ten"}, {Progress: 50.5}, {Progress: after(50.5), Message: "m"},
+				{Progress: 10, Total: 100, Message: "ten"},
+				{Progress: 50.5},
+				{Progress: after(50.5), Message: "m"},
 				{Progress: after(after(50.5)), Message: `{ "answer": 42 }`},
 			},
 			result: `{"answer":42}`, object: `{"answer":42}`,
@@ -84,7 +86,7 @@ func TestStreams(t *testing.T) {
 			t.Parallel()
 			url := backend(t, func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Content-Type", tt.contentType)
-				io.WriteString(w, tt.body)
+				send(w, tt.body)
 			})
 			o := options()
 			o.Structured = tt.structured
@@ -192,7 +194,7 @@ func TestStreamBackPressure(t *testing.T) {
 // TestStreamWithoutListener goes on to the result when nobody takes progress.
 func TestStreamWithoutListener(t *testing.T) {
 	t.Parallel()
-	url := backend(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "1\n2\n3\n") })
+	url := backend(t, func(w http.ResponseWriter, _ *http.Request) { send(w, "1\n2\n3\n") })
 	sink := recorder{fail: errors.New("the stream is closed")}
 	got, err := call(t, compile(t, config.HTTP{URL: url, Response: config.HTTPResponse{Stream: "NDJSON"}}), options(), tool.Call{}, &sink)
 	if err != nil || text(t, got) != "3" || len(sink.progress) != 1 {
