@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"runtime/debug"
 	"time"
 
@@ -105,7 +104,7 @@ func (e *Engine) reserve(c *Call) *Error {
 	if !ok {
 		return refuse(kind, c.id, err.Error())
 	}
-	if exceeded.Status == http.StatusTooManyRequests {
+	if exceeded.Reason == limit.ReasonPrincipalCalls {
 		kind = KindTooMany
 	}
 	refused := refuse(kind, c.id, exceeded.Error())
