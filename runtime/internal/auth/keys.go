@@ -32,11 +32,11 @@ type Report struct {
 	// Problems are the entries that were refused, and a folder that is missing
 	// or unreadable, in name order; empty when all is well.
 	Problems []Problem
-	// Removed are the principal keys that this load made invalid, sorted; their
-	// streams are due to be closed.
+	// Removed are the principal keys whose credential this load made invalid,
+	// sorted: the entry is gone or holds another key. Their streams are due to
+	// be closed; whoever has the new key connects again.
 	Removed []string
-	// Changed are the principal keys whose credential this load replaced or
-	// whose roles it changed, sorted.
+	// Changed are the principal keys whose roles this load changed, sorted.
 	Changed []string
 }
 
@@ -147,9 +147,9 @@ func (s *keyState) since(prev *keyState) (removed, changed []string) {
 	for name, old := range prev.byName {
 		now, ok := s.byName[name]
 		switch {
-		case !ok:
+		case !ok || now.digest != old.digest:
 			removed = append(removed, name)
-		case now.digest != old.digest || !slices.Equal(now.principal.Roles, old.principal.Roles):
+		case !slices.Equal(now.principal.Roles, old.principal.Roles):
 			changed = append(changed, name)
 		}
 	}

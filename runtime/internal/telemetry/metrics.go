@@ -50,7 +50,7 @@ type Metrics struct {
 	clients    *family[string]
 	clientsVec *prometheus.CounterVec
 	rejections *family[prometheus.Counter]
-	outbox     prometheus.Gauge
+	refusals   map[string]*family[prometheus.Counter]
 	inFlight   prometheus.Gauge
 
 	// settingUp serializes what a new configuration changes.
@@ -79,7 +79,8 @@ func New(reg prometheus.Registerer, version string) *Metrics {
 	durations := r.histograms("fairlead_sse_connection_duration_seconds", "How long event streams were open, by why they ended.", connectionBuckets, "reason")
 	errs := r.counters("fairlead_sse_errors_total", "Errors on event streams, by kind.", "error_type")
 	sessions := r.gauges("fairlead_sessions", "Sessions that exist now, by the era of the protocol.", "era")
-	rejections := r.counters("fairlead_rejections_total", "Requests and messages that were refused before a tool ran, by reason.", "reason")
+	rejections := r.counters("fairlead_rejections_total", "HTTP requests that were refused, by the code in the answer's body.", "reason")
+	refusals := r.counters("fairlead_message_errors_total", "MCP messages that were answered with an error instead of being run, by the era of the protocol and the kind of error.", "era", "kind")
 	m := &Metrics{
 		streams:     newFamily(maxWords, isWord, vec1(streams.WithLabelValues), eras...),
 		messages:    newFamily(maxWords, isWord, vec1(messages.WithLabelValues)),
@@ -90,13 +91,16 @@ func New(reg prometheus.Registerer, version string) *Metrics {
 		clients:     newFamily(maxClients, isClientName, func(name string) string { return name }),
 		clientsVec:  r.counters("fairlead_clients_total", "Clients that introduced themselves, by the era of the protocol and the name that they gave.", "era", "client"),
 		rejections:  newFamily(maxWords, isWord, vec1(rejections.WithLabelValues)),
-		outbox:      r.gauge("fairlead_outbox_bytes", "Bytes that wait in the outboxes of all event streams."),
 		inFlight:    r.gauge("fairlead_requests_in_flight", "HTTP requests that are being answered, event streams included."),
 		toolCalls:   r.counters("fairlead_tool_calls_total", "Calls of tools that ended, by outcome.", "tool", "outcome"),
 		toolSeconds: r.histograms("fairlead_tool_duration_seconds", "How long calls of tools took, the wait for a free slot included.", callBuckets, "tool"),
 		revision:    r.gauges("fairlead_config_revision_info", "The configuration's revision that is served; the value is 1.", "revision"),
 		refused:     r.gauge("fairlead_config_refused", "1 while the newest configuration file is refused and an older revision is served, else 0."),
-		reloads:     r.counters("fairlead_config_reloads_total", "Configuration files that were read, by result: applied, unchanged or refused.", "result"),
+		reloads:     r.counters("fairlead_config_reloads_total", "Configuration files that were read, by result: applied or refused.", "result"),
+	}
+	m.refusals = make(map[string]*family[prometheus.Counter], len(eras)+1)
+	for _, era := range append([]string{Other}, eras...) {
+		m.refusals[era] = newFamily(maxWords, isWord, func(kind string) prometheus.Counter { return refusals.WithLabelValues(era, kind) })
 	}
 	r.gauges("fairlead_build_info", "The versions of the runtime and of Go; the value is 1.", "version", "go_version").
 		WithLabelValues(version, runtime.Version()).Set(1)
@@ -104,7 +108,7 @@ func New(reg prometheus.Registerer, version string) *Metrics {
 	m.tools.Store(&map[string]*toolMetrics{})
 	m.SetTools(nil)
 	// Counters that exist before they count let rate() see their first step.
-	for _, result := range []string{"applied", "unchanged", "refused"} {
+	for _, result := range []string{"applied", "refused"} {
 		m.reloads.WithLabelValues(result)
 	}
 	return m
@@ -167,12 +171,18 @@ func (m *Metrics) Client(era, name string) {
 	m.clientsVec.WithLabelValues(era, m.clients.get(name)).Inc()
 }
 
-// Refused implements engine.Observer: it counts a message that was refused. The
-// era is known from the requests' paths, so only the kind is a label.
-func (m *Metrics) Refused(_, kind string) { m.Rejected(kind) }
+// Refused implements engine.Observer: it counts a message that the engine did
+// not run. Where the era answers it with an HTTP status, Rejected counts too.
+func (m *Metrics) Refused(era, kind string) {
+	kinds := m.refusals[era]
+	if kinds == nil {
+		kinds = m.refusals[Other]
+	}
+	kinds.get(kind).Inc()
+}
 
-// Rejected counts a request that was refused before it reached the engine.
-// Reasons are words of the code in snake_case.
+// Rejected counts a request that was answered with an error status. Reasons are
+// words of the code in snake_case.
 func (m *Metrics) Rejected(reason string) { m.rejections.get(reason).Inc() }
 
 // StreamOpened implements stream.Observer.
@@ -201,10 +211,6 @@ func (m *Metrics) Error(errorType string) { m.errors.get(errorType).Inc() }
 // Sessions adds n, which may be negative, to the sessions of an era.
 func (m *Metrics) Sessions(era string, n int) { m.sessions.get(era).Add(float64(n)) }
 
-// OutboxBytes adds n, which may be negative, to the bytes that wait in
-// outboxes.
-func (m *Metrics) OutboxBytes(n int) { m.outbox.Add(float64(n)) }
-
 // InFlight adds n, which may be negative, to the requests that are being
 // answered.
 func (m *Metrics) InFlight(n int) { m.inFlight.Add(float64(n)) }
@@ -217,13 +223,6 @@ func (m *Metrics) ConfigApplied(revision string) {
 	m.revision.WithLabelValues(revision).Set(1)
 	m.refused.Set(0)
 	m.reloads.WithLabelValues("applied").Inc()
-}
-
-// ConfigUnchanged says that a file was read which is the served revision; it
-// also mends a refusal.
-func (m *Metrics) ConfigUnchanged() {
-	m.refused.Set(0)
-	m.reloads.WithLabelValues("unchanged").Inc()
 }
 
 // ConfigRefused says that the newest configuration file is not served.

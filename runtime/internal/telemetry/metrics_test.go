@@ -40,7 +40,7 @@ func touch(m *telemetry.Metrics) {
 	m.MessageWritten("response", time.Millisecond)
 	m.Error("write_failed")
 	m.Sessions("sse", 1)
-	m.OutboxBytes(1)
+	m.Refused("sse", "parse_error")
 	m.InFlight(1)
 	m.ConfigApplied("5f2c5f2c5f2c5f2c")
 }
@@ -134,10 +134,12 @@ func TestReasonsAreBounded(t *testing.T) {
 	m := telemetry.New(reg, "v1")
 	m.Rejected("host_denied")
 	m.Refused("sse", "parse_error")
+	m.Refused("an era from a client", "Not A Word")
 	m.Rejected("Not A Word")
 	m.Rejected("")
 	m.Rejected(strings.Repeat("a", 41))
-	expect(t, reg, "fairlead_rejections_total", "reason=host_denied 1", "reason=parse_error 1", "reason=other 3")
+	expect(t, reg, "fairlead_rejections_total", "reason=host_denied 1", "reason=other 3")
+	expect(t, reg, "fairlead_message_errors_total", "era=sse,kind=parse_error 1", "era=other,kind=other 1")
 	var group sync.WaitGroup
 	for worker := range 4 {
 		group.Go(func() {
@@ -176,11 +178,10 @@ func TestConfig(t *testing.T) {
 	m.ConfigRefused()
 	expect(t, reg, "fairlead_config_refused", "1")
 	expect(t, reg, "fairlead_config_revision_info", "revision=aaaa 1")
-	m.ConfigUnchanged()
-	expect(t, reg, "fairlead_config_refused", "0")
 	m.ConfigApplied("bbbb")
+	expect(t, reg, "fairlead_config_refused", "0")
 	expect(t, reg, "fairlead_config_revision_info", "revision=bbbb 1")
-	expect(t, reg, "fairlead_config_reloads_total", "result=applied 2", "result=refused 1", "result=unchanged 1")
+	expect(t, reg, "fairlead_config_reloads_total", "result=applied 2", "result=refused 1")
 }
 
 func TestKnownLabelsAllocateNothing(t *testing.T) {
