@@ -106,15 +106,15 @@ func TestSwapUnderLoad(t *testing.T) {
 	go func() {
 		answered := 0
 		for {
+			sink := newRecorder()
+			acceptModern(t, w, "versioned", "").Run(t.Context(), sink)
+			answered += len(sink.take())
 			select {
 			case <-stop:
 				done <- answered
 				return
 			default:
 			}
-			sink := newRecorder()
-			acceptModern(t, w, "versioned", "").Run(t.Context(), sink)
-			answered += len(sink.take())
 		}
 	}()
 	const swaps = 20
