@@ -480,13 +480,13 @@ func TestEndless(t *testing.T) {
 			})
 			e := httpcall.New(compile(t, config.HTTP{URL: url, Response: config.HTTPResponse{Stream: tt.stream}}), options())
 			defer e.Close()
-			guarded := tool.Guard(e, tool.Options{Name: "get_order", Timeout: 100 * time.Millisecond, MaxConcurrency: 1})
+			guarded := tool.Guard(e, tool.Options{Name: "get_order", Timeout: 500 * time.Millisecond, MaxConcurrency: 1})
 			result, err := guarded.Run(t.Context(), tool.Call{Arguments: map[string]any{"id": "7"}}, &recorder{})
 			if tt.name == "slow error" {
 				if err != nil || !result.IsError {
 					t.Errorf("got %s, %v, want the status", result.Content, err)
 				}
-			} else if got, want := tool.Message(err), `tool "get_order" timed out after 100ms`; got != want {
+			} else if got, want := tool.Message(err), `tool "get_order" timed out after 500ms`; got != want {
 				t.Errorf("Message = %q, want %q (%v)", got, want, err)
 			}
 			select {
@@ -525,7 +525,7 @@ func TestSlowHead(t *testing.T) {
 	}()
 	e := httpcall.New(compile(t, config.HTTP{URL: "http://" + listener.Addr().String()}), options())
 	defer e.Close()
-	guarded := tool.Guard(e, tool.Options{Name: "get_order", Timeout: 50 * time.Millisecond, MaxConcurrency: 1})
+	guarded := tool.Guard(e, tool.Options{Name: "get_order", Timeout: 500 * time.Millisecond, MaxConcurrency: 1})
 	_, err = guarded.Run(t.Context(), tool.Call{Arguments: map[string]any{"id": "7"}}, &recorder{})
 	if got := tool.Outcome(tool.Result{}, err); got != tool.OutcomeTimeout {
 		t.Errorf("Outcome = %s (%v), want timeout", got, err)

@@ -79,7 +79,7 @@ func TestTLS(t *testing.T) {
 				})
 			}
 			group.Wait()
-			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 			defer cancel()
 			if _, err := e.Run(ctx, tool.Call{Arguments: map[string]any{"id": "endless"}}, &count{}); err == nil {
 				t.Error("an endless stream came to an end")
