@@ -90,12 +90,12 @@ func (h *Handler) bounded(next http.Handler) http.Handler {
 			w.Header().Set("Connection", "close")
 		}
 		if r.ContentLength != 0 {
+			// Without deadlines there is no connection that could be slow.
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(h.Core.Settings().ReadTimeout))
 			if r.Method != http.MethodPost {
 				h.Core.Refuse(w, r, transport.Refusal{Status: http.StatusBadRequest, Code: "unexpected_body", Message: "only a POST has a body here", Close: true})
 				return
 			}
-			// Without deadlines there is no connection that could be slow.
-			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(h.Core.Settings().ReadTimeout))
 		}
 		next.ServeHTTP(w, r)
 	})

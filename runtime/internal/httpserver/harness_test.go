@@ -1,0 +1,477 @@
+// Copyright The Fairlead Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package httpserver_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"fairlead.dev/fairlead/runtime/config"
+	"fairlead.dev/fairlead/runtime/internal/auth"
+	"fairlead.dev/fairlead/runtime/internal/catalog"
+	"fairlead.dev/fairlead/runtime/internal/engine"
+	"fairlead.dev/fairlead/runtime/internal/httpserver"
+	"fairlead.dev/fairlead/runtime/internal/limit"
+	"fairlead.dev/fairlead/runtime/internal/session"
+	"fairlead.dev/fairlead/runtime/internal/stream"
+	"fairlead.dev/fairlead/runtime/internal/tool"
+	"fairlead.dev/fairlead/runtime/internal/transport"
+	"fairlead.dev/fairlead/runtime/internal/transport/sse"
+	"fairlead.dev/fairlead/runtime/internal/transport/stateless"
+	"fairlead.dev/fairlead/runtime/internal/transport/streamable"
+)
+
+// long is how long a test waits for what should come at once.
+const long = 20 * time.Second
+
+// world is everything between a connection and the tools, with tools whose
+// steps the test decides.
+type world struct {
+	url       string
+	core      *transport.Core
+	engine    *engine.Engine
+	sessions  *session.Registry
+	stateless *stateless.Transport
+	handler   *httpserver.Handler
+	limits    *limit.Limiter
+	closed    chan stream.CloseReason
+
+	// began gets a value when "wait" runs; it ends with a value of finish, or
+	// its context, of which cancelled then tells.
+	began, finish, cancelled chan struct{}
+}
+
+type worldOptions struct {
+	settings func(*transport.Settings)
+	access   httpserver.Access
+	streams  int
+	sessions session.Options
+	auth     auth.Authenticator
+}
+
+// byName lets everybody in under the name in X-Who, "panic" crashes.
+type byName struct{}
+
+func (byName) Authenticate(r *http.Request) (auth.Principal, error) {
+	switch who := r.Header.Get("X-Who"); who {
+	case "":
+		return auth.Anonymous(), nil
+	case "panic":
+		panic("a bug")
+	case "nobody":
+		return auth.Principal{}, &auth.Error{Status: http.StatusUnauthorized, Code: auth.CodeMissing, Message: "send a key", Challenge: `Bearer realm="fairlead"`}
+	default:
+		return auth.Principal{Key: "apikey:" + who, Name: who}, nil
+	}
+}
+
+func newWorld(t *testing.T, o worldOptions) *world {
+	t.Helper()
+	w := &world{
+		began: make(chan struct{}, 1024), finish: make(chan struct{}), cancelled: make(chan struct{}, 1024),
+		closed: make(chan stream.CloseReason, 1024),
+	}
+	if o.streams == 0 {
+		o.streams = 1000
+	}
+	if o.sessions.Max == 0 {
+		o.sessions = session.Options{Max: 1000, IdleTimeout: time.Hour, MaxAge: time.Hour}
+	}
+	if o.auth == nil {
+		o.auth = byName{}
+	}
+	settings := transport.Settings{
+		Heartbeat: time.Hour, WriteTimeout: long, ReadTimeout: long, MaxRequestSize: 64 << 10, CompressMinSize: 1 << 10,
+	}
+	if o.settings != nil {
+		o.settings(&settings)
+	}
+	logger := slog.New(slog.DiscardHandler)
+	w.limits = limit.New(limit.Config{Calls: 100, CallsPerPrincipal: 50, Streams: o.streams})
+	w.engine = engine.New(engine.Options{
+		Catalog: w.catalog(t, "one"), Policy: auth.Policy{AllowByDefault: true}, Info: engine.Info{Name: "test", Version: "1"},
+		Limits: w.limits, Logger: logger,
+	})
+	w.sessions = session.New(o.sessions, nil)
+	w.core = transport.New(transport.Options{
+		Engine: w.engine, Sessions: w.sessions, Streams: w.limits, Settings: settings, Logger: logger, Observer: w,
+	})
+	w.stateless = stateless.New(w.core)
+	w.handler = httpserver.New(httpserver.Options{
+		Core: w.core, SSE: sse.New(w.core), Streamable: streamable.New(w.core), Stateless: w.stateless,
+		Auth: o.auth, Logger: logger, Access: o.access,
+	})
+	server := httptest.NewUnstartedServer(nil)
+	server.Config = httpserver.NewServer(t.Context(), w.handler, logger)
+	server.Start()
+	w.url = server.URL
+	t.Cleanup(func() {
+		for _, s := range w.sessions.All() {
+			s.Close(stream.Shutdown)
+		}
+		server.CloseClientConnections()
+		server.Close()
+		w.core.Wait()
+	})
+	return w
+}
+
+func (*world) StreamOpened(string)                  {}
+func (*world) MessageWritten(string, time.Duration) {}
+func (w *world) StreamClosed(_ string, reason stream.CloseReason, _ time.Duration) {
+	w.closed <- reason
+}
+
+const toolsYAML = `
+contract: 1
+name: test
+tools:
+- {name: echo, description: DESCRIPTION, inputSchema: {type: object, properties: {message: {type: string}}}, static: {content: [{text: "${arguments.message}"}]}}
+- {name: wait, description: Waits., static: {content: [{text: x}]}}
+- {name: steps, description: Reports., static: {content: [{text: x}]}}
+- {name: flood, description: Reports without end., static: {content: [{text: x}]}}
+- {name: large, description: Answers much., static: {content: [{text: x}]}}
+auth: {anonymousAccess: Allowed}
+`
+
+func (w *world) catalog(t *testing.T, description string) *catalog.Catalog {
+	t.Helper()
+	s, err := config.Decode([]byte(strings.Replace(toolsYAML, "DESCRIPTION", description, 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := config.Compile(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := catalog.Build(p, nil, catalog.Deps{New: w.executor})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// change announces another list of tools.
+func (w *world) change(t *testing.T, description string) {
+	t.Helper()
+	if !w.engine.Swap(engine.Revision{Catalog: w.catalog(t, description), Policy: auth.Policy{AllowByDefault: true}, Info: engine.Info{Name: "test", Version: "1"}}) {
+		t.Fatal("the list has not changed")
+	}
+	w.sessions.Mark(transport.ListChanged)
+	w.stateless.Mark(transport.ListChanged)
+}
+
+type executor func(ctx context.Context, call tool.Call, sink tool.Sink) (tool.Result, error)
+
+func (e executor) Run(ctx context.Context, call tool.Call, sink tool.Sink) (tool.Result, error) {
+	return e(ctx, call, sink)
+}
+
+func (w *world) executor(t *config.CompiledTool) (tool.Executor, func(), error) {
+	return executor(func(ctx context.Context, call tool.Call, sink tool.Sink) (tool.Result, error) {
+		switch t.Config.Name {
+		case "wait":
+			w.began <- struct{}{}
+			select {
+			case <-w.finish:
+				return tool.Text("waited"), nil
+			case <-ctx.Done():
+				w.cancelled <- struct{}{}
+				return tool.Result{}, ctx.Err()
+			}
+		case "steps":
+			for i := range 3 {
+				if err := sink.Progress(ctx, tool.Progress{Progress: float64(i + 1), Total: 3}); err != nil {
+					return tool.Result{}, err
+				}
+			}
+			return tool.Text("done"), nil
+		case "flood":
+			message := strings.Repeat("x", 1<<10)
+			for i := 1; ; i++ {
+				if err := sink.Progress(ctx, tool.Progress{Progress: float64(i), Message: message}); err != nil {
+					return tool.Result{}, err
+				}
+				if err := sink.Log(ctx, tool.Log{Level: "error", Data: json.RawMessage(`"` + message + `"`)}); err != nil {
+					return tool.Result{}, err
+				}
+			}
+		case "large":
+			return tool.Text(strings.Repeat("x", 256<<10)), nil
+		default:
+			message, _ := call.Arguments["message"].(string)
+			return tool.Text(message), nil
+		}
+	}), nil, nil
+}
+
+// request is one request on the wire.
+type request struct {
+	method string // POST, if there is a body
+	path   string
+	header map[string]string // "-Name" takes a default away
+	body   string
+}
+
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+var client = &http.Client{Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 100}}
+
+func (w *world) send(t *testing.T, ctx context.Context, q request) *http.Response { //nolint:revive // t comes first in helpers.
+	t.Helper()
+	if q.method == "" {
+		q.method = http.MethodGet
+		if q.body != "" {
+			q.method = http.MethodPost
+		}
+	}
+	r, err := http.NewRequestWithContext(ctx, q.method, w.url+q.path, strings.NewReader(q.body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if q.body != "" {
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Accept", "application/json, text/event-stream")
+	}
+	for name, value := range q.header {
+		switch {
+		case strings.HasPrefix(name, "-"):
+			r.Header.Del(name[1:])
+		case name == "Host":
+			r.Host = value
+		default:
+			r.Header.Set(name, value)
+		}
+	}
+	response, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response
+}
+
+func (w *world) do(t *testing.T, q request) answer {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), long)
+	defer cancel()
+	response := w.send(t, ctx, q)
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer{status: response.StatusCode, header: response.Header, body: string(body)}
+}
+
+// event is one server-sent event.
+type event struct {
+	name, id, data string
+	comment        bool
+}
+
+// events is an open stream.
+type events struct {
+	answer
+	t      *testing.T
+	next   chan event // closed at the end of the stream
+	hangUp func()
+}
+
+// open sends a request whose answer must be an event stream.
+func (w *world) open(t *testing.T, q request) *events {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	response := w.send(t, ctx, q)
+	if got := response.Header.Get("Content-Type"); response.StatusCode != http.StatusOK || got != "text/event-stream" {
+		body, _ := io.ReadAll(response.Body)
+		t.Fatalf("status %d, %s: %s", response.StatusCode, got, body)
+	}
+	e := &events{answer: answer{status: response.StatusCode, header: response.Header}, t: t, next: make(chan event, 1024), hangUp: cancel}
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		defer close(e.next)
+		defer response.Body.Close()
+		read(response.Body, e.next)
+	})
+	t.Cleanup(func() { cancel(); reading.Wait() })
+	return e
+}
+
+func read(body io.Reader, next chan<- event) {
+	lines := bufio.NewReader(body)
+	var current event
+	for {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			return
+		}
+		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
+		switch name {
+		case "":
+			current.comment = value != ""
+			if current != (event{}) || value != "" {
+				next <- current
+			}
+			current = event{}
+			if value != "" {
+				// The empty line after a comment.
+				if _, err := lines.ReadString('\n'); err != nil {
+					return
+				}
+			}
+		case "event":
+			current.name = value
+		case "id":
+			current.id = value
+		case "data":
+			current.data += value
+		}
+	}
+}
+
+// one gives the next event.
+func (e *events) one() event {
+	e.t.Helper()
+	select {
+	case got, ok := <-e.next:
+		if !ok {
+			e.t.Fatal("the stream ended")
+		}
+		return got
+	case <-time.After(long):
+		e.t.Fatal("no event came")
+		return event{}
+	}
+}
+
+// message gives the next event's message, which must be JSON.
+func (e *events) message() map[string]any {
+	e.t.Helper()
+	got := e.one()
+	var message map[string]any
+	if err := json.Unmarshal([]byte(got.data), &message); err != nil || got.name != "message" {
+		e.t.Fatalf("event %+v is no message: %v", got, err)
+	}
+	return message
+}
+
+// end waits for the end of the stream, with no event before it.
+func (e *events) end() {
+	e.t.Helper()
+	select {
+	case got, ok := <-e.next:
+		if ok {
+			e.t.Fatalf("an event came: %+v", got)
+		}
+	case <-time.After(long):
+		e.t.Fatal("the stream did not end")
+	}
+}
+
+func (w *world) waitClosed(t *testing.T, want stream.CloseReason) {
+	t.Helper()
+	select {
+	case got := <-w.closed:
+		if got != want {
+			t.Errorf("the stream ended: %q, want %q", got, want)
+		}
+	case <-time.After(long):
+		t.Fatal("no stream ended")
+	}
+}
+
+func receive(t *testing.T, from <-chan struct{}, what string) {
+	t.Helper()
+	select {
+	case <-from:
+	case <-time.After(long):
+		t.Fatal("it did not happen: " + what)
+	}
+}
+
+const initializeParams = `{"protocolVersion":"VERSION","capabilities":{},"clientInfo":{"name":"c","version":"1"}}`
+
+func initialize(version string) string {
+	return `{"jsonrpc":"2.0","id":0,"method":"initialize","params":` + strings.Replace(initializeParams, "VERSION", version, 1) + `}`
+}
+
+const initialized = `{"jsonrpc":"2.0","method":"notifications/initialized"}`
+
+func callBody(id int, name, arguments string) string {
+	return fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":%q,"arguments":%s,"_meta":{"progressToken":"p%d"}}}`, id, name, arguments, id)
+}
+
+// streamableSession opens a session over /mcp and returns its id.
+func (w *world) streamableSession(t *testing.T, version, who string) string {
+	t.Helper()
+	got := w.do(t, request{path: "/mcp", body: initialize(version), header: map[string]string{"X-Who": who}})
+	id := got.header.Get("Mcp-Session-Id")
+	if got.status != http.StatusOK || id == "" {
+		t.Fatalf("initialize: %+v", got)
+	}
+	if got := w.do(t, request{path: "/mcp", body: initialized, header: map[string]string{"Mcp-Session-Id": id, "X-Who": who}}); got.status != http.StatusAccepted {
+		t.Fatalf("initialized: %+v", got)
+	}
+	return id
+}
+
+// sseSession opens a session over /sse below a prefix, and returns its stream
+// and the path for its messages.
+func (w *world) sseSession(t *testing.T, prefix, who string) (*events, string) {
+	t.Helper()
+	e := w.open(t, request{path: prefix + "/sse", header: map[string]string{"Accept": "text/event-stream", "X-Who": who}})
+	first := e.one()
+	if first.name != "endpoint" {
+		t.Fatalf("the first event is %+v", first)
+	}
+	messages := prefix + "/" + first.data
+	header := map[string]string{"X-Who": who}
+	if got := w.do(t, request{path: messages, body: initialize("2024-11-05"), header: header}); got.status != http.StatusAccepted || got.body != "" {
+		t.Fatalf("initialize: %+v", got)
+	}
+	if got := e.message(); got["result"] == nil {
+		t.Fatalf("initialize: %v", got)
+	}
+	if got := w.do(t, request{path: messages, body: initialized, header: header}); got.status != http.StatusAccepted {
+		t.Fatalf("initialized: %+v", got)
+	}
+	return e, messages
+}
+
+const meta = `"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}`
+
+// modern is a stateless request; params are the members beside _meta.
+func modern(method, name, params string) request {
+	header := map[string]string{"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": method}
+	if name != "" {
+		header["Mcp-Name"] = name
+	}
+	if params != "" {
+		params += ","
+	}
+	return request{path: "/mcp", header: header, body: `{"jsonrpc":"2.0","id":1,"method":"` + method + `","params":{` + params + meta + `}}`}
+}
+
+func compact(s string) string {
+	var b bytes.Buffer
+	if json.Compact(&b, []byte(s)) != nil {
+		return s
+	}
+	return b.String()
+}
