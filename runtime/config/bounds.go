@@ -117,7 +117,7 @@ var numbers = map[string]span{
 	"limits.sessions.idleTimeout": durations(time.Second, 24*time.Hour),
 	"limits.sessions.maxAge":      durations(time.Minute, 720*time.Hour),
 	"transports.heartbeat":        durations(time.Second, 5*time.Minute),
-	"drain.settle":                durations(time.Second, 5*time.Minute),
+	"drain.settle":                durations(time.Millisecond, 5*time.Minute),
 	"drain.window":                durations(time.Second, time.Hour),
 	"drain.callTimeout":           durations(time.Second, time.Hour),
 }
