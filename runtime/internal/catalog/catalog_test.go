@@ -350,6 +350,11 @@ func TestLookup(t *testing.T) {
 	if !c.Shared() {
 		t.Error("Shared() = false for an open server without access rules")
 	}
+	closed := compile(t, newTool("on", "x"))
+	closed.Server.Auth.AnonymousAccess = config.AccessDenied
+	if behind, err := Build(closed, nil, Deps{}); err != nil || behind.Shared() {
+		t.Errorf("Shared() behind a key: %v", err)
+	}
 	// Without New the tool's own backend runs, guarded.
 	tool, _ := c.Tool("on")
 	executor, release, ok := tool.Acquire()

@@ -125,24 +125,34 @@ func TestCancelRace(t *testing.T) {
 	}
 }
 
+// TestCancelBeforeRun holds it for calls of a tool and for answers that are known
+// already.
 func TestCancelBeforeRun(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, nil)
-	session := openSession(t, w.Engine, Version20251125)
-	call, err := w.Accept(t.Context(), Input{Era: EraStreamable, Session: session, Message: legacyCall("1", "wait", "")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	session.CancelAll("the session ends")
-	sink := newRecorder()
-	call.Run(t.Context(), sink)
-	call.Run(t.Context(), sink)
-	call.Release()
-	if sent := lines(sink.take()); sent != "" {
-		t.Errorf("sent %s", sent)
-	}
-	if session.Running() != 0 {
-		t.Errorf("Running() = %d", session.Running())
+	for name, message := range map[string][]byte{
+		"tool":      legacyCall("1", "wait", ""),
+		"immediate": []byte(`{"jsonrpc":"2.0","id":1,"method":"ping"}`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, nil)
+			session := openSession(t, w.Engine, Version20251125)
+			call, err := w.Accept(t.Context(), Input{Era: EraStreamable, Session: session, Message: message})
+			if err != nil {
+				t.Fatal(err)
+			}
+			session.CancelAll("the session ends")
+			sink := newRecorder()
+			call.Run(t.Context(), sink)
+			call.Run(t.Context(), sink)
+			call.Release()
+			if sent := lines(sink.take()); sent != "" {
+				t.Errorf("sent %s", sent)
+			}
+			if session.Running() != 0 {
+				t.Errorf("Running() = %d", session.Running())
+			}
+		})
 	}
 }
 

@@ -283,6 +283,14 @@ var wrongs = []struct {
 		want: `{"jsonrpc":"2.0","id":1,"error":{"code":-32020,"message":"header mismatch: the Mcp-Name header is not valid text or base64"}}`,
 	},
 	{
+		name: "name header has bits to spare", must: "header-name", era: EraStateless, message: modern("1", "tools/call", `"name":"total"`), in: func(in *Input) { in.Hints.Name = "=?base64?dG90YWx=?=" }, kind: KindHeaderMismatch,
+		want: `{"jsonrpc":"2.0","id":1,"error":{"code":-32020,"message":"header mismatch: the Mcp-Name header is not valid text or base64"}}`,
+	},
+	{
+		name: "name header is no text in base64", must: "header-name", era: EraStateless, message: modern("1", "tools/call", `"name":"total"`), in: func(in *Input) { in.Hints.Name = "=?base64?/w==?=" }, kind: KindHeaderMismatch,
+		want: `{"jsonrpc":"2.0","id":1,"error":{"code":-32020,"message":"header mismatch: the Mcp-Name header is not valid text or base64"}}`,
+	},
+	{
 		name: "name header has a control character", must: "header-name", era: EraStateless, message: modern("1", "tools/call", `"name":"total"`), in: func(in *Input) { in.Hints.Name = "total\x01" }, kind: KindHeaderMismatch,
 		want: `{"jsonrpc":"2.0","id":1,"error":{"code":-32020,"message":"header mismatch: the Mcp-Name header is not valid text or base64"}}`,
 	},
@@ -307,7 +315,7 @@ var wrongs = []struct {
 		want: `{"jsonrpc":"2.0","id":1,"error":{"code":-32020,"message":"header mismatch: the Mcp-Param-Limit header differs from the argument limit"}}`,
 	},
 	{
-		name: "param header beyond exact integers", must: "header-param", era: EraStateless, message: modern("1", "tools/call", `"name":"query","arguments":{"limit":9007199254740993}`), in: params("limit", "9007199254740993"), kind: KindHeaderMismatch,
+		name: "param header beyond exact integers", must: "header-param", era: EraStateless, message: modern("1", "tools/call", `"name":"query","arguments":{"limit":9007199254740992}`), in: params("limit", "9007199254740992"), kind: KindHeaderMismatch,
 		want: `{"jsonrpc":"2.0","id":1,"error":{"code":-32020,"message":"header mismatch: the Mcp-Param-Limit header differs from the argument limit"}}`,
 	},
 	{
