@@ -117,6 +117,8 @@ func (c *Client) run(ctx context.Context) {
 		} else if !ever && permanent(err) {
 			c.stop(err)
 			return
+		} else {
+			c.set(nil, err)
 		}
 		if ctx.Err() != nil {
 			break

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net/http"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -185,8 +186,8 @@ func TestWaitSaysWhyItIsNotConnected(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	err := c.Wait(ctx)
-	if !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("Wait = %v, want the deadline", err)
+	if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("Wait = %v, want the deadline and the refused connection", err)
 	}
 }
 
