@@ -280,7 +280,9 @@ const (
 // HTTPResponse says how to read a backend's answer.
 type HTTPResponse struct {
 	// stream reads the answer while it arrives: each SSE event or NDJSON line
-	// is reported as progress, and the last one is the result.
+	// is reported as progress, and the last one is the result. An object with
+	// progress, total or message sets those; {"log": {"level", "logger",
+	// "data"}} is a log entry for the client instead.
 	// +optional
 	Stream ResponseStream `json:"stream,omitempty"`
 }

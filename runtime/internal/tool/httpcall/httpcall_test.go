@@ -63,6 +63,7 @@ func backend(t *testing.T, h http.HandlerFunc) string {
 type recorder struct {
 	mu       sync.Mutex
 	progress []tool.Progress
+	logs     []tool.Log
 	fail     error
 }
 
@@ -73,7 +74,10 @@ func (r *recorder) Progress(_ context.Context, p tool.Progress) error {
 	return r.fail
 }
 
-func (r *recorder) Log(context.Context, tool.Log) error { return r.fail }
+func (r *recorder) Log(_ context.Context, l tool.Log) error {
+	r.logs = append(r.logs, l)
+	return r.fail
+}
 
 // call runs a tool once.
 func call(t *testing.T, plan *config.HTTPPlan, o httpcall.Options, c tool.Call, sink tool.Sink) (tool.Result, error) {

@@ -31,7 +31,8 @@ type eventSource interface {
 }
 
 // streamed reports each event as progress as soon as it is there; the last one
-// is also the result. Progress blocks while the client does not keep up, and so
+// is also the result. An event that is a log entry is neither: it goes to the
+// client's log. Progress blocks while the client does not keep up, and so
 // does the backend, whose connection is not read meanwhile.
 func (a *answer) streamed(ctx context.Context, sink tool.Sink, events eventSource) (tool.Result, error) {
 	var last []byte
@@ -44,11 +45,20 @@ func (a *answer) streamed(ctx context.Context, sink tool.Sink, events eventSourc
 		if err != nil {
 			return tool.Result{}, a.brokeOff(err, fmt.Sprintf(" after %d events", steps.count))
 		}
-		last = append(last[:0], a.secrets.bytes(event)...)
+		event = a.secrets.bytes(event)
+		entry, isLog := logEntry(event)
+		if !isLog {
+			last = append(last[:0], event...)
+		}
 		if sink == nil {
 			continue
 		}
-		if err := sink.Progress(ctx, steps.next(last)); err != nil {
+		if isLog {
+			err = sink.Log(ctx, entry)
+		} else {
+			err = sink.Progress(ctx, steps.next(last))
+		}
+		if err != nil {
 			if ctx.Err() != nil {
 				return tool.Result{}, a.brokeOff(context.Cause(ctx), fmt.Sprintf(" after %d events", steps.count))
 			}
@@ -152,4 +162,33 @@ func cutText(s string, limit int) string {
 		limit--
 	}
 	return s[:limit] + "…"
+}
+
+// logEntry reads an event that is an object with one member, log, whose object
+// has a level (RFC 5424 in MCP's spelling; info without one), data of any kind,
+// and perhaps a logger. Everything else is progress.
+func logEntry(event []byte) (tool.Log, bool) {
+	if !bytes.Contains(event, []byte(`"log"`)) {
+		return tool.Log{}, false
+	}
+	var object struct {
+		Log *struct {
+			Level  string         `json:"level"`
+			Logger string         `json:"logger"`
+			Data   jsontext.Value `json:"data"`
+		} `json:"log"`
+	}
+	if json.Unmarshal(event, &object, json.RejectUnknownMembers(true)) != nil || object.Log == nil || len(object.Log.Data) == 0 {
+		return tool.Log{}, false
+	}
+	if err := object.Log.Data.Compact(); err != nil {
+		return tool.Log{}, false
+	}
+	entry := tool.Log{Level: object.Log.Level, Logger: object.Log.Logger, Data: []byte(object.Log.Data)}
+	switch entry.Level {
+	case "debug", "info", "notice", "warning", "error", "critical", "alert", "emergency":
+	default:
+		entry.Level = "info"
+	}
+	return entry, true
 }

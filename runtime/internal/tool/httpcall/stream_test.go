@@ -31,6 +31,7 @@ func TestStreams(t *testing.T) {
 		body        string
 		structured  bool
 		want        []tool.Progress
+		logs        []tool.Log
 		result      string
 		object      string
 	}{
@@ -53,6 +54,21 @@ func TestStreams(t *testing.T) {
 		{
 			name: "the end mark of model servers", stream: "SSE", contentType: "text/event-stream",
 			body: "data: a\n\ndata: [DONE]\n\ndata: b\n\n", want: []tool.Progress{{Progress: 1, Message: "a"}}, result: "a",
+		},
+		{
+			name: "log entries", stream: "NDJSON", contentType: "application/x-ndjson",
+			body: `{"log":{"level":"warning","logger":"scan","data":{ "left": 3 }}}` + "\n" + `{"log":{"level":"loud","data":"x"}}` + "\n" +
+				`{"log":{"level":"info"}}` + "\n" + `{"log":{"data":1},"more":2}` + "\n" + `{"log":{"data":null}}` + "\n",
+			logs: []tool.Log{
+				{Level: "warning", Logger: "scan", Data: []byte(`{"left":3}`)},
+				{Level: "info", Data: []byte(`"x"`)},
+				{Level: "info", Data: []byte(`null`)},
+			},
+			want: []tool.Progress{
+				{Progress: 1, Message: `{"log":{"level":"info"}}`},
+				{Progress: 2, Message: `{"log":{"data":1},"more":2}`},
+			},
+			result: `{"log":{"data":1},"more":2}`,
 		},
 		{name: "nothing", stream: "SSE", contentType: "text/event-stream", body: ": ping\n\n"},
 		{name: "an answer at once", stream: "SSE", contentType: "application/json", body: "{ \"a\": 1 }", result: `{"a":1}`},
@@ -97,6 +113,9 @@ func TestStreams(t *testing.T) {
 			}
 			if diff := cmp.Diff(tt.want, sink.progress); diff != "" {
 				t.Errorf("progress (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(tt.logs, sink.logs); diff != "" {
+				t.Errorf("logs (-want +got):\n%s", diff)
 			}
 			if text(t, got) != tt.result || string(got.Structured) != tt.object || got.IsError {
 				t.Errorf("got %s, object %s, want %s, object %s", got.Content, got.Structured, tt.result, tt.object)
