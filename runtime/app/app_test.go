@@ -70,7 +70,7 @@ func (r *running) run(t *testing.T) *running {
 	go func() {
 		r.ended <- Run(ctx, Options{
 			ConfigFile: r.file, SecretsDir: filepath.Join(filepath.Dir(r.file), "secrets"),
-			Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler), Version: "v0.0.0-test",
+			Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler), Version: "v0.0.0-test", AllowLoopback: true,
 			Drain: &Drain{Settle: time.Millisecond, Window: 20 * time.Millisecond, CallTimeout: time.Second},
 			OnReady: func(listen, admin net.Addr) {
 				r.url, r.admin = "http://"+listen.String(), "http://"+admin.String()
@@ -95,8 +95,10 @@ func (r *running) run(t *testing.T) *running {
 func (r *running) end(t *testing.T) error {
 	t.Helper()
 	select {
-	case err := <-r.ended:
-		close(r.ended)
+	case err, first := <-r.ended:
+		if first {
+			close(r.ended)
+		}
 		return err
 	case <-time.After(patience):
 		t.Error("Run did not return")

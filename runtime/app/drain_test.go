@@ -1,0 +1,234 @@
+// Copyright The Fairlead Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package app
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"fairlead.dev/fairlead/runtime/internal/stream"
+)
+
+// fake is a stream that notes when it was closed.
+type fake struct {
+	began, busyUntil time.Time
+	left             time.Duration
+}
+
+func (f *fake) Busy() bool { return time.Now().Before(f.busyUntil) }
+
+func (f *fake) Leave(reason stream.CloseReason) {
+	if reason != stream.Drain {
+		panic(reason)
+	}
+	f.left = time.Since(f.began)
+}
+
+func TestCloseEvenly(t *testing.T) {
+	t.Parallel()
+	const window, callTimeout = 30 * time.Second, 40 * time.Second
+	tests := []struct {
+		name  string
+		total int
+		busy  map[int]time.Duration
+		// slack is how far from its place in the window a stream may close.
+		slack time.Duration
+		want  map[int]time.Duration
+		took  time.Duration
+	}{
+		{name: "none"},
+		{name: "one", total: 1, slack: 250 * time.Millisecond, took: window},
+		{name: "ten", total: 10, slack: 250 * time.Millisecond, took: window},
+		{name: "ten thousand", total: 10_000, slack: 10 * time.Millisecond, took: window},
+		{
+			name: "a busy one waits for its call", total: 10, slack: 3250 * time.Millisecond, took: 35 * time.Second,
+			busy: map[int]time.Duration{2: 35 * time.Second}, want: map[int]time.Duration{2: 35 * time.Second},
+		},
+		{
+			name: "a busy one is cut after the call timeout", total: 10, slack: 3250 * time.Millisecond, took: callTimeout,
+			busy: map[int]time.Duration{0: time.Hour}, want: map[int]time.Duration{0: callTimeout},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				var all []leaver
+				for i := range tt.total {
+					all = append(all, &fake{began: began, busyUntil: began.Add(tt.busy[i])})
+				}
+				closeEvenly(t.Context(), slices.Clone(all), window, callTimeout)
+				if took := time.Since(began); took < tt.took || took > tt.took+250*time.Millisecond {
+					t.Errorf("it took %v, want %v", took, tt.took)
+				}
+				for i, l := range all {
+					want := window * time.Duration(i+1) / time.Duration(tt.total)
+					slack := tt.slack
+					if w, ok := tt.want[i]; ok {
+						want, slack = w, 250*time.Millisecond
+					}
+					if left := l.(*fake).left; (left - want).Abs() > slack {
+						t.Errorf("stream %d closed at %v, want %v ± %v", i, left, want, slack)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestCloseEvenlyStopsAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		began := time.Now()
+		closeEvenly(ctx, []leaver{&fake{began: began}}, time.Minute, time.Minute)
+		if took := time.Since(began); took != time.Second {
+			t.Errorf("it took %v after the second signal at 1s", took)
+		}
+	})
+}
+
+// backend is a tool's backend that answers when it is told to.
+type backend struct {
+	*httptest.Server
+	began  chan struct{}
+	finish chan struct{}
+}
+
+func newBackend(t *testing.T) *backend {
+	t.Helper()
+	b := &backend{began: make(chan struct{}, 16), finish: make(chan struct{})}
+	b.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b.began <- struct{}{}
+		select {
+		case <-b.finish:
+		case <-r.Context().Done():
+		}
+		io.WriteString(w, "finished")
+	}))
+	t.Cleanup(b.Close)
+	return b
+}
+
+func (b *backend) configuration() string {
+	return strings.Replace(hello, "  static: {content: [{text: \"${arguments.message}\"}]}", "  http: {url: \""+b.URL+"/\"}", 1)
+}
+
+func get(t *testing.T, url string) (status int, body string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	data, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, string(data)
+}
+
+func TestLeavingFinishesCallsOnEveryTransport(t *testing.T) {
+	t.Parallel()
+	for _, f := range faces() {
+		t.Run(f.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBackend(t)
+			r := start(t, b.configuration())
+			if status, body := get(t, r.admin+"/readyz"); status != 200 {
+				t.Errorf("/readyz: %d %s", status, body)
+			}
+			session, _ := connect(t, f, r.url)
+			type answer struct {
+				result *mcp.CallToolResult
+				err    error
+			}
+			answers := make(chan answer, 1)
+			go func() {
+				result, err := session.CallTool(t.Context(), &mcp.CallToolParams{Name: "echo", Arguments: map[string]any{"message": "x"}})
+				answers <- answer{result, err}
+			}()
+			<-b.began
+			r.cancel()
+			r.untilLeaving(t)
+			close(b.finish)
+			got := <-answers
+			if got.err != nil || got.result.Content[0].(*mcp.TextContent).Text != "finished" {
+				t.Errorf("the call that ran: %+v, %v", got.result, got.err)
+			}
+			if err := r.end(t); err != nil {
+				t.Errorf("Run = %v", err)
+			}
+		})
+	}
+}
+
+// untilLeaving waits until new streams are refused.
+func (r *running) untilLeaving(t *testing.T) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		ctx, cancel := context.WithCancel(t.Context())
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url+"/sse", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.DefaultTransport.RoundTrip(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		cancel()
+		if response.StatusCode == http.StatusServiceUnavailable {
+			if status, body := get(t, r.admin+"/readyz"); status != 503 {
+				t.Errorf("/readyz while leaving: %d %s", status, body)
+			}
+			return
+		}
+	}
+	t.Fatal("the runtime does not leave")
+}
+
+func TestCallsThatDoNotEndAreCut(t *testing.T) {
+	t.Parallel()
+	for _, f := range faces() {
+		t.Run(f.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBackend(t)
+			r := start(t, b.configuration())
+			session, _ := connect(t, f, r.url)
+			failed := make(chan error, 1)
+			go func() {
+				_, err := session.CallTool(t.Context(), &mcp.CallToolParams{Name: "echo", Arguments: map[string]any{"message": "x"}})
+				failed <- err
+			}()
+			<-b.began
+			began := time.Now()
+			r.cancel()
+			if err := r.end(t); err != nil {
+				t.Errorf("Run = %v", err)
+			}
+			// The call timeout and the endgame, on a busy machine.
+			if took := time.Since(began); took > 10*time.Second {
+				t.Errorf("leaving took %v", took)
+			}
+			session.Close()
+			<-failed
+		})
+	}
+}
