@@ -76,7 +76,7 @@ func coversList(have, want []any) bool {
 	}
 	for i, item := range want {
 		if key != "" {
-			value := item.(map[string]any)[key] //nolint:errcheck,forcetypeassert // listKey has looked at each.
+			value := item.(map[string]any)[key]
 			at := slices.IndexFunc(have, func(other any) bool {
 				fields, ok := other.(map[string]any)
 				return ok && reflect.DeepEqual(fields[key], value)

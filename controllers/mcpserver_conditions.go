@@ -4,6 +4,8 @@
 package controllers
 
 import (
+	"strings"
+
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -11,9 +13,6 @@ import (
 
 	fairleadv1alpha1 "fairlead.dev/fairlead/api/v1alpha1"
 )
-
-// reasonNoPods is Available's reason while no pod answers.
-const reasonNoPods = fairleadv1alpha1.ReasonPodsNotReady
 
 // maxMessage bounds a condition's message in bytes (metav1.Condition).
 const maxMessage = 32768
@@ -29,7 +28,7 @@ func conditions(seen observation) []metav1.Condition {
 	}
 	for i := range all {
 		if len(all[i].Message) > maxMessage {
-			all[i].Message = all[i].Message[:maxMessage-3] + "..."
+			all[i].Message = strings.ToValidUTF8(all[i].Message[:maxMessage-3], "") + "..."
 		}
 	}
 	return all
@@ -62,7 +61,7 @@ func available(seen observation) metav1.Condition {
 	case scaledToZero(seen):
 		c.Status, c.Reason, c.Message = metav1.ConditionFalse, fairleadv1alpha1.ReasonScaledToZero, zeroMessage
 	default:
-		c.Status, c.Reason, c.Message = metav1.ConditionFalse, reasonNoPods, "no pod answers"
+		c.Status, c.Reason, c.Message = metav1.ConditionFalse, fairleadv1alpha1.ReasonPodsNotReady, "no pod answers"
 	}
 	return c
 }

@@ -60,7 +60,7 @@ func (r *Reconciler) delete(ctx context.Context, server *fairleadv1alpha1.MCPSer
 	if !metav1.IsControlledBy(object, server) || !object.GetDeletionTimestamp().IsZero() {
 		return nil
 	}
-	err := r.Client.Delete(ctx, object, client.Preconditions{UID: ptr.To(object.GetUID())})
+	err := r.Client.Delete(ctx, object, client.Preconditions{UID: new(object.GetUID())})
 	if err := client.IgnoreNotFound(err); err != nil {
 		return fmt.Errorf("failed to delete %s %q: %w", kind, object.GetName(), err)
 	}

@@ -70,7 +70,7 @@ func TestStoryRestartWritesNothing(t *testing.T) { //nolint:paralleltest // See 
 	before := reconciles(t)
 	requests := &recorder{}
 	ctx, stop := context.WithCancel(s.ctx)
-	done, err := startOperator(ctx, requests, suite.logs)
+	done, err := startOperator(ctx, options(), requests, suite.logs)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -166,7 +166,7 @@ func TestStoryBreakAndMend(t *testing.T) {
 	}
 
 	// The number of pods still follows.
-	edit(s, server, func(m *fairleadv1alpha1.MCPServer) { m.Spec.Replicas = ptr.To[int32](5) })
+	edit(s, server, func(m *fairleadv1alpha1.MCPServer) { m.Spec.Replicas = new(int32(5)) })
 	s.eventually(func() string {
 		deployment := s.deployment(server)
 		s.read(deployment)
@@ -179,12 +179,12 @@ func TestStoryBreakAndMend(t *testing.T) {
 
 	edit(s, server, func(m *fairleadv1alpha1.MCPServer) {
 		m.Spec.Tools[0].InputSchema = &runtime.RawExtension{Raw: []byte(`{"type":"object","required":["id"],"properties":{"id":{"type":"string"}}}`)}
-		m.Spec.Replicas = ptr.To[int32](3)
+		m.Spec.Replicas = new(int32(3))
 	})
 	s.want(server, "Accepted=True/Accepted", "Stalled=")
 	s.rollOut(server)
 	s.want(server, "Ready=True/Serving")
-	if deployment := s.deployment(server); *s.read(deployment).(*appsv1.Deployment).Spec.Replicas != 3 { //nolint:forcetypeassert,errcheck // What was read into.
+	if deployment := s.deployment(server); *s.read(deployment).(*appsv1.Deployment).Spec.Replicas != 3 {
 		t.Errorf("replicas = %d after mending, want 3", *deployment.Spec.Replicas)
 	}
 }
@@ -193,7 +193,7 @@ func TestStoryBrokenFromTheStart(t *testing.T) {
 	t.Parallel()
 	s := newStory(t)
 	server := s.manifest("minimal")
-	server.Spec.Tools[0].Static.Content[0].Text = ptr.To("${arguments.")
+	server.Spec.Tools[0].Static.Content[0].Text = new("${arguments.")
 	s.create(server)
 	s.want(server, "Accepted=False/InvalidSpec", "Ready=False/InvalidSpec", "Stalled=True/InvalidSpec", "Available=False/PodsNotReady")
 	if s.exists(s.deployment(server)) || len(s.configMaps(server)) > 0 {
@@ -273,7 +273,7 @@ func TestStoryDriftIsHealed(t *testing.T) {
 	want := configMap.Data[resources.ServerFile]
 	edit(s, configMap, func(o *corev1.ConfigMap) { o.Data[resources.ServerFile] = "broken" })
 	s.eventually(func() string {
-		if got := s.read(configMap).(*corev1.ConfigMap).Data[resources.ServerFile]; got != want { //nolint:forcetypeassert,errcheck // What was read into.
+		if got := s.read(configMap).(*corev1.ConfigMap).Data[resources.ServerFile]; got != want {
 			return "the configuration is " + got
 		}
 		return ""
@@ -292,7 +292,7 @@ func TestStoryDriftIsHealed(t *testing.T) {
 	})
 	deployment := s.deployment(server)
 	edit(s, deployment, func(o *appsv1.Deployment) {
-		o.Spec.Replicas = ptr.To[int32](7)
+		o.Spec.Replicas = new(int32(7))
 		o.Spec.Template.Spec.Containers[0].Args = append(o.Spec.Template.Spec.Containers[0].Args, "--evil")
 	})
 	s.eventually(func() string {
@@ -350,11 +350,11 @@ func TestStoryPause(t *testing.T) {
 	server := s.serving("minimal")
 	edit(s, server, func(m *fairleadv1alpha1.MCPServer) {
 		m.Spec.ManagementState = fairleadv1alpha1.Paused
-		m.Spec.Replicas = ptr.To[int32](4)
+		m.Spec.Replicas = new(int32(4))
 	})
 	s.want(server, "Accepted=Unknown/Paused", "Ready=Unknown/Paused", "Available=True/Serving", "Reconciling=", "Stalled=")
 	deployment := s.deployment(server)
-	edit(s, deployment, func(o *appsv1.Deployment) { o.Spec.Replicas = ptr.To[int32](1) })
+	edit(s, deployment, func(o *appsv1.Deployment) { o.Spec.Replicas = new(int32(1)) })
 	edit(s, server, func(m *fairleadv1alpha1.MCPServer) { m.Spec.Title = "Still paused" })
 	s.want(server, "Ready=Unknown/Paused")
 	s.read(deployment)
@@ -373,7 +373,7 @@ func TestStoryScaleToZero(t *testing.T) {
 	t.Parallel()
 	s := newStory(t)
 	server := s.serving("minimal")
-	edit(s, server, func(m *fairleadv1alpha1.MCPServer) { m.Spec.Replicas = ptr.To[int32](0) })
+	edit(s, server, func(m *fairleadv1alpha1.MCPServer) { m.Spec.Replicas = new(int32(0)) })
 	s.eventually(func() string {
 		deployment := s.deployment(server)
 		s.read(deployment)
@@ -393,7 +393,7 @@ func TestStoryPodFailure(t *testing.T) {
 	s.create(server)
 	s.want(server, "Accepted=True/Accepted")
 	pod := named(s, &corev1.Pod{}, "hello-mcp-1")
-	pod.Labels = s.read(s.deployment(server)).(*appsv1.Deployment).Spec.Template.Labels //nolint:forcetypeassert,errcheck // What was read into.
+	pod.Labels = s.read(s.deployment(server)).(*appsv1.Deployment).Spec.Template.Labels
 	pod.Spec.Containers = []corev1.Container{{Name: "runtime", Image: "x"}}
 	s.create(pod)
 	fail := func(state corev1.ContainerState, last corev1.ContainerState) {

@@ -73,7 +73,7 @@ func run(m *testing.M) (int, error) {
 	}
 	suite.writes, suite.logs = &recorder{}, &logBuffer{}
 	ctx, stop := context.WithCancel(context.Background())
-	done, err := startOperator(ctx, suite.writes, suite.logs)
+	done, err := startOperator(ctx, options(), suite.writes, suite.logs)
 	if err != nil {
 		stop()
 		return 1, err
@@ -112,7 +112,7 @@ func grant(ctx context.Context) error {
 		return err
 	}
 	user := []rbacv1.Subject{{Kind: "User", APIGroup: rbacv1.GroupName, Name: "fairlead-operator"}}
-	for _, document := range strings.Split(string(data), "\n---\n") {
+	for document := range strings.SplitSeq(string(data), "\n---\n") {
 		var kind metav1.TypeMeta
 		if err := yaml.Unmarshal([]byte(document), &kind); err != nil {
 			return err
@@ -137,12 +137,12 @@ func grant(ctx context.Context) error {
 
 // startOperator runs an operator with the generated rights until ctx ends; the
 // channel then yields its error.
-func startOperator(ctx context.Context, requests *recorder, logs *logBuffer) (<-chan error, error) {
+func startOperator(ctx context.Context, o manager.Options, requests *recorder, logs *logBuffer) (<-chan error, error) {
 	cfg := rest.CopyConfig(suite.operator)
 	cfg.Wrap(requests.wrap)
 	logger := logr.FromSlogHandler(slog.NewJSONHandler(logs, nil))
 	ctrl.SetLogger(logger)
-	mgr, err := manager.New(ctx, cfg, options(), logger, prometheus.NewRegistry())
+	mgr, err := manager.New(ctx, cfg, o, logger, prometheus.NewRegistry())
 	if err != nil {
 		return nil, err
 	}
@@ -275,7 +275,7 @@ func (s *story) delete(object client.Object) {
 // edit changes an object as kubectl edit does.
 func edit[T client.Object](s *story, object T, change func(T)) {
 	s.Helper()
-	before := s.read(object).DeepCopyObject().(client.Object) //nolint:forcetypeassert,errcheck // A copy of a T is a T.
+	before := s.read(object).DeepCopyObject().(client.Object)
 	change(object)
 	if err := suite.admin.Patch(s.ctx, object, client.MergeFrom(before)); err != nil {
 		s.Fatal(err)

@@ -136,23 +136,21 @@ var stepPattern = regexp.MustCompile(`\[\]|\{\}|[^.\[\]{}]+`)
 // replace sets or, for nil, removes the value at a concrete path.
 func replace(value any, path []any, wrong any) any {
 	if len(path) == 0 {
-		switch count := wrong.(type) {
-		case int64:
-			if items, ok := value.([]any); ok {
-				return multiply(items, count)
-			}
-			if fields, ok := value.(map[string]any); ok {
-				return multiplyFields(fields, count)
-			}
+		count, many := wrong.(int64)
+		if items, ok := value.([]any); ok && many {
+			return multiply(items, count)
+		}
+		if fields, ok := value.(map[string]any); ok && many {
+			return multiplyFields(fields, count)
 		}
 		return wrong
 	}
 	switch step := path[0].(type) {
 	case int:
-		items := value.([]any) //nolint:errcheck,forcetypeassert // find has been here.
+		items := value.([]any)
 		items[step] = replace(items[step], path[1:], wrong)
 	case string:
-		fields := value.(map[string]any) //nolint:errcheck,forcetypeassert // find has been here.
+		fields := value.(map[string]any)
 		if len(path) == 1 && wrong == nil {
 			delete(fields, step)
 		} else {

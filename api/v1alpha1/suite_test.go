@@ -73,7 +73,7 @@ func readServers(t *testing.T, file string) []*unstructured.Unstructured {
 		t.Fatal(err)
 	}
 	var servers []*unstructured.Unstructured
-	for _, document := range strings.Split(string(data), "\n---\n") {
+	for document := range strings.SplitSeq(string(data), "\n---\n") {
 		object := &unstructured.Unstructured{}
 		if err := yaml.Unmarshal([]byte(document), &object.Object); err != nil {
 			t.Fatalf("%s: %v", file, err)

@@ -22,7 +22,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
@@ -131,7 +130,7 @@ func managerOptions(o Options, scheme *runtime.Scheme, logger logr.Logger) ctrl.
 		// A reconcile that follows a write must see it, or it would write again.
 		Client: client.Options{
 			FieldOwner: controllers.FieldOwner,
-			Cache:      &client.CacheOptions{EnableReadYourWritesConsistency: ptr.To(true)},
+			Cache:      &client.CacheOptions{EnableReadYourWritesConsistency: new(true)},
 		},
 		Metrics: metricsserver.Options{
 			BindAddress:    o.MetricsBindAddress,
@@ -146,8 +145,8 @@ func managerOptions(o Options, scheme *runtime.Scheme, logger logr.Logger) ctrl.
 		LeaderElectionReleaseOnCancel: true, // The process ends when the manager does.
 		Controller: ctrlconfig.Controller{
 			MaxConcurrentReconciles: o.MaxConcurrentReconciles,
-			EnableWarmup:            ptr.To(true), // A replica in waiting has its cache filled.
-			SkipNameValidation:      ptr.To(true), // There is one controller; a test runs it more than once.
+			EnableWarmup:            new(true), // A replica in waiting has its cache filled.
+			SkipNameValidation:      new(true), // There is one controller; a test runs it more than once.
 			ReconciliationTimeout:   2 * time.Minute,
 		},
 	}

@@ -34,13 +34,13 @@ type edit struct {
 
 func edits() []edit {
 	type spec = fairleadv1alpha1.MCPServerSpec
-	duration := func(d string) *fairleadv1alpha1.Duration { return ptr.To(fairleadv1alpha1.Duration(d)) }
+	duration := func(d string) *fairleadv1alpha1.Duration { return new(fairleadv1alpha1.Duration(d)) }
 	return []edit{
 		{"tool text", "live", func(s *spec) { s.Tools[0].Description = "Another text." }},
 		{"tool added", "live", func(s *spec) {
 			s.Tools = append(s.Tools, fairleadv1alpha1.Tool{
 				Name: "new", Description: "New.",
-				Static: &fairleadv1alpha1.StaticBackend{Content: []fairleadv1alpha1.Content{{Text: ptr.To("new")}}},
+				Static: &fairleadv1alpha1.StaticBackend{Content: []fairleadv1alpha1.Content{{Text: new("new")}}},
 			})
 		}},
 		{"tool removed with its Secret", "rolls", func(s *spec) { s.Tools = s.Tools[:1] }},
@@ -53,7 +53,7 @@ func edits() []edit {
 		{"instructions", "live", func(s *spec) { s.Instructions = "Do." }},
 		{"title", "live", func(s *spec) { s.Title = "Another" }},
 		{"default access", "live", func(s *spec) { s.Auth.DefaultAccess = fairleadv1alpha1.AccessDenied }},
-		{"limits", "live", func(s *spec) { s.Limits = &fairleadv1alpha1.Limits{MaxInFlightCalls: ptr.To[int32](7)} }},
+		{"limits", "live", func(s *spec) { s.Limits = &fairleadv1alpha1.Limits{MaxInFlightCalls: new(int32(7))} }},
 		{"heartbeat", "live", func(s *spec) { s.Transports = &fairleadv1alpha1.Transports{Heartbeat: duration("5s")} }},
 		{"origins", "live", func(s *spec) { s.Browser = &fairleadv1alpha1.Browser{AllowedOrigins: []string{"https://a.example"}} }},
 		{"log level", "live", func(s *spec) { s.Logging = &fairleadv1alpha1.Logging{Level: "Debug"} }},
@@ -67,7 +67,7 @@ func edits() []edit {
 		{"pod label", "rolls", func(s *spec) {
 			s.Pod = &fairleadv1alpha1.Pod{Labels: map[string]fairleadv1alpha1.LabelValue{"a": "b"}}
 		}},
-		{"replicas", "objects", func(s *spec) { s.Replicas = ptr.To[int32](5) }},
+		{"replicas", "objects", func(s *spec) { s.Replicas = new(int32(5)) }},
 		{"paused", "objects", func(s *spec) { s.ManagementState = fairleadv1alpha1.Paused }},
 	}
 }
@@ -134,8 +134,8 @@ func TestBuildErrors(t *testing.T) {
 		{"template", func(s *spec) {
 			s.Tools[0].HTTP.Query = map[string]fairleadv1alpha1.TemplateString{"a": "${arguments.}"}
 		}, "spec.tools[0].http.query"},
-		{"duration", func(s *spec) { s.Tools[1].Timeout = ptr.To(fairleadv1alpha1.Duration("soon")) }, "spec.tools[1].timeout"},
-		{"size", func(s *spec) { s.Limits = &fairleadv1alpha1.Limits{MaxRequestSize: ptr.To(resource.MustParse("-1"))} }, "spec.limits.maxRequestSize"},
+		{"duration", func(s *spec) { s.Tools[1].Timeout = new(fairleadv1alpha1.Duration("soon")) }, "spec.tools[1].timeout"},
+		{"size", func(s *spec) { s.Limits = &fairleadv1alpha1.Limits{MaxRequestSize: new(resource.MustParse("-1"))} }, "spec.limits.maxRequestSize"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -160,7 +160,7 @@ func TestBuildRefusesWhatDoesNotFit(t *testing.T) {
 	for i := range 40 {
 		server.Spec.Tools = append(server.Spec.Tools, fairleadv1alpha1.Tool{
 			Name: fmt.Sprintf("tool-%d", i), Description: "Large.",
-			Static: &fairleadv1alpha1.StaticBackend{Content: []fairleadv1alpha1.Content{{Text: ptr.To(strings.Repeat("x", 16_000))}}},
+			Static: &fairleadv1alpha1.StaticBackend{Content: []fairleadv1alpha1.Content{{Text: new(strings.Repeat("x", 16_000))}}},
 		})
 	}
 	_, err := resources.Build(resources.Input{Server: server, Defaults: defaults})
@@ -243,8 +243,8 @@ func TestGraceCoversTheDrain(t *testing.T) {
 			server := readServer(t, "testdata/minimal/server.yaml")
 			if tt.window != "" {
 				server.Spec.Drain = &fairleadv1alpha1.Drain{
-					Window:      ptr.To(fairleadv1alpha1.Duration(tt.window)),
-					CallTimeout: ptr.To(fairleadv1alpha1.Duration(tt.callTimeout)),
+					Window:      new(fairleadv1alpha1.Duration(tt.window)),
+					CallTimeout: new(fairleadv1alpha1.Duration(tt.callTimeout)),
 				}
 			}
 			spec := build(t, server).Deployment.Spec

@@ -14,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
-	"k8s.io/utils/ptr"
 
 	fairleadv1alpha1 "fairlead.dev/fairlead/api/v1alpha1"
 	"fairlead.dev/fairlead/runtime/config"
@@ -39,17 +38,17 @@ func deployment(in Input, secrets []string, drain config.Drain) *appsv1.Deployme
 		TypeMeta:   metav1.TypeMeta{APIVersion: "apps/v1", Kind: "Deployment"},
 		ObjectMeta: objectMeta(in, Name(in.Server.Name)),
 		Spec: appsv1.DeploymentSpec{
-			Replicas: ptr.To(replicas),
+			Replicas: new(replicas),
 			Selector: &metav1.LabelSelector{MatchLabels: Selector(in.Server.Name)},
 			Strategy: appsv1.DeploymentStrategy{
 				Type: appsv1.RollingUpdateDeploymentStrategyType,
 				RollingUpdate: &appsv1.RollingUpdateDeployment{
-					MaxUnavailable: ptr.To(intstr.FromInt32(0)),
-					MaxSurge:       ptr.To(maxSurge(replicas)),
+					MaxUnavailable: new(intstr.FromInt32(0)),
+					MaxSurge:       new(maxSurge(replicas)),
 				},
 			},
-			RevisionHistoryLimit:    ptr.To[int32](2),
-			ProgressDeadlineSeconds: ptr.To(startAllowance + int32(grace)),
+			RevisionHistoryLimit:    new(int32(2)),
+			ProgressDeadlineSeconds: new(startAllowance + int32(grace)), //nolint:gosec // G115: admission bounds both parts of the drain by an hour.
 			Template:                podTemplate(in, secrets, grace),
 		},
 	}
@@ -83,11 +82,11 @@ func podTemplate(in Input, secrets []string, grace int64) corev1.PodTemplateSpec
 		ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: plain(pod.Annotations)},
 		Spec: corev1.PodSpec{
 			ServiceAccountName:            Name(in.Server.Name),
-			AutomountServiceAccountToken:  ptr.To(false),
-			EnableServiceLinks:            ptr.To(false),
-			TerminationGracePeriodSeconds: ptr.To(grace),
+			AutomountServiceAccountToken:  new(false),
+			EnableServiceLinks:            new(false),
+			TerminationGracePeriodSeconds: new(grace),
 			SecurityContext: &corev1.PodSecurityContext{
-				RunAsNonRoot:   ptr.To(true),
+				RunAsNonRoot:   new(true),
 				SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 			},
 			ImagePullSecrets:          pullSecrets(pod.ImagePullSecrets),
@@ -121,9 +120,9 @@ func container(in Input, pod *fairleadv1alpha1.Pod, secrets []string) corev1.Con
 		ReadinessProbe: probe("/readyz", 5, 2),
 		LivenessProbe:  probe("/healthz", 10, 3),
 		SecurityContext: &corev1.SecurityContext{
-			AllowPrivilegeEscalation: ptr.To(false),
-			ReadOnlyRootFilesystem:   ptr.To(true),
-			RunAsNonRoot:             ptr.To(true),
+			AllowPrivilegeEscalation: new(false),
+			ReadOnlyRootFilesystem:   new(true),
+			RunAsNonRoot:             new(true),
 			Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 		},
 		VolumeMounts: mounts(secrets),
@@ -166,12 +165,12 @@ func volumes(server string, secrets []string) []corev1.Volume {
 			LocalObjectReference: corev1.LocalObjectReference{Name: configMapName(server, secrets)},
 		}}},
 		{Name: "tmp", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{
-			SizeLimit: ptr.To(resource.MustParse("64Mi")),
+			SizeLimit: new(resource.MustParse("64Mi")),
 		}}},
 	}
 	for _, secret := range secrets {
 		out = append(out, corev1.Volume{Name: volumeName(secret), VolumeSource: corev1.VolumeSource{
-			Secret: &corev1.SecretVolumeSource{SecretName: secret, Optional: ptr.To(true)},
+			Secret: &corev1.SecretVolumeSource{SecretName: secret, Optional: new(true)},
 		}})
 	}
 	return out

@@ -214,10 +214,10 @@ func jsonName(field reflect.StructField) string {
 
 func fieldPaths(path string, t reflect.Type) []string {
 	var paths []string
-	for i := range t.NumField() {
-		child := path + "." + jsonName(t.Field(i))
+	for field := range t.Fields() {
+		child := path + "." + jsonName(field)
 		paths = append(paths, child)
-		if inner := element(t.Field(i).Type); ours(inner) {
+		if inner := element(field.Type); ours(inner) {
 			paths = append(paths, fieldPaths(child, inner)...)
 		}
 	}

@@ -32,7 +32,7 @@ const (
 	ServerFile = "server.yaml"
 
 	serverDir  = "/etc/fairlead/server"
-	secretsDir = "/etc/fairlead/secrets"
+	secretsDir = "/etc/fairlead/secrets" //nolint:gosec // G101: a folder's name.
 
 	portHTTP  = "http"
 	portAdmin = "admin"

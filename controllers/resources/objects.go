@@ -14,7 +14,6 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
-	"k8s.io/utils/ptr"
 
 	fairleadv1alpha1 "fairlead.dev/fairlead/api/v1alpha1"
 	"fairlead.dev/fairlead/controllers/exposure"
@@ -37,8 +36,8 @@ func objectMeta(in Input, name string) metav1.ObjectMeta {
 			Kind:               "MCPServer",
 			Name:               in.Server.Name,
 			UID:                in.Server.UID,
-			Controller:         ptr.To(true),
-			BlockOwnerDeletion: ptr.To(true),
+			Controller:         new(true),
+			BlockOwnerDeletion: new(true),
 		}}
 	}
 	return meta
@@ -48,7 +47,7 @@ func serviceAccount(in Input) *corev1.ServiceAccount {
 	return &corev1.ServiceAccount{
 		TypeMeta:                     metav1.TypeMeta{APIVersion: "v1", Kind: "ServiceAccount"},
 		ObjectMeta:                   objectMeta(in, Name(in.Server.Name)),
-		AutomountServiceAccountToken: ptr.To(false),
+		AutomountServiceAccountToken: new(false),
 	}
 }
 
@@ -72,13 +71,13 @@ func service(in Input) *corev1.Service {
 			Ports: []corev1.ServicePort{{
 				Name:        portHTTP,
 				Protocol:    corev1.ProtocolTCP,
-				AppProtocol: ptr.To("http"),
+				AppProtocol: new("http"),
 				Port:        80,
 				TargetPort:  intstr.FromString(portHTTP),
 			}},
 			SessionAffinity: corev1.ServiceAffinityClientIP,
 			SessionAffinityConfig: &corev1.SessionAffinityConfig{
-				ClientIP: &corev1.ClientIPConfig{TimeoutSeconds: ptr.To[int32](affinitySeconds)},
+				ClientIP: &corev1.ClientIPConfig{TimeoutSeconds: new(int32(affinitySeconds))},
 			},
 		},
 	}
@@ -96,7 +95,7 @@ func ingress(in Input) *networkingv1.Ingress {
 		ObjectMeta: meta,
 	}
 	if spec.ClassName != "" {
-		out.Spec.IngressClassName = ptr.To(spec.ClassName)
+		out.Spec.IngressClassName = new(spec.ClassName)
 	}
 	if spec.TLS != nil {
 		out.Spec.TLS = []networkingv1.IngressTLS{{Hosts: spec.Hosts, SecretName: spec.TLS.SecretName}}
@@ -107,7 +106,7 @@ func ingress(in Input) *networkingv1.Ingress {
 			IngressRuleValue: networkingv1.IngressRuleValue{HTTP: &networkingv1.HTTPIngressRuleValue{
 				Paths: []networkingv1.HTTPIngressPath{{
 					Path:     ingressPath(spec),
-					PathType: ptr.To(networkingv1.PathTypePrefix),
+					PathType: new(networkingv1.PathTypePrefix),
 					Backend: networkingv1.IngressBackend{Service: &networkingv1.IngressServiceBackend{
 						Name: Name(in.Server.Name),
 						Port: networkingv1.ServiceBackendPort{Name: portHTTP},

@@ -30,7 +30,7 @@ func TestSamplesBuild(t *testing.T) {
 				t.Fatal(err)
 			}
 			servers := 0
-			for _, document := range strings.Split(string(data), "\n---\n") {
+			for document := range strings.SplitSeq(string(data), "\n---\n") {
 				object := &unstructured.Unstructured{}
 				if err := yaml.Unmarshal([]byte(document), &object.Object); err != nil {
 					t.Fatal(err)
