@@ -22,6 +22,8 @@ type must struct {
 	text string
 }
 
+// A refusal with -32021 is never due: no backend can need a capability of the
+// client yet.
 var musts = []must{
 	{"jsonrpc-version", "2025-11-25 basic/index, Messages", "every message follows JSON-RPC 2.0"},
 	{"parse-error", "JSON-RPC 2.0, 5.1", "a body that is not JSON is answered with -32700"},
