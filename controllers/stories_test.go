@@ -344,6 +344,39 @@ func TestStoryOthersMayAdd(t *testing.T) {
 	}
 }
 
+// A field that is rendered no longer leaves the live object too.
+func TestStoryRemovedFieldsGo(t *testing.T) {
+	t.Parallel()
+	s := newStory(t)
+	server := s.manifest("minimal")
+	server.Spec.Pod = &fairleadv1alpha1.Pod{
+		Labels:       map[string]fairleadv1alpha1.LabelValue{"team": "shop", "tier": "one"},
+		NodeSelector: map[string]fairleadv1alpha1.LabelValue{"disk": "ssd"},
+	}
+	server.Spec.Exposure = &fairleadv1alpha1.Exposure{
+		Profile: fairleadv1alpha1.ProfileTraefik, Ingress: &fairleadv1alpha1.IngressExposure{Hosts: []string{"a.example", "b.example"}},
+	}
+	s.create(server)
+	s.want(server, "Accepted=True/Accepted")
+	edit(s, server, func(m *fairleadv1alpha1.MCPServer) {
+		m.Spec.Pod = &fairleadv1alpha1.Pod{Labels: map[string]fairleadv1alpha1.LabelValue{"team": "shop"}}
+		m.Spec.Exposure.Profile = fairleadv1alpha1.ProfileNone
+		m.Spec.Exposure.Ingress.Hosts = []string{"a.example"}
+	})
+	s.want(server, "Accepted=True/Accepted")
+	deployment := s.deployment(server)
+	s.read(deployment)
+	if template := deployment.Spec.Template; template.Labels["tier"] != "" || template.Labels["team"] != "shop" || len(template.Spec.NodeSelector) > 0 {
+		t.Errorf("the pod template still has labels %v and node selector %v", template.Labels, template.Spec.NodeSelector)
+	}
+	if service := named(s, &corev1.Service{}, "hello-mcp"); len(s.read(service).GetAnnotations()) != 1 {
+		t.Errorf("the Service still has annotations %v", service.Annotations)
+	}
+	if ingress := named(s, &networkingv1.Ingress{}, "hello-mcp"); len(s.read(ingress).(*networkingv1.Ingress).Spec.Rules) != 1 {
+		t.Errorf("the Ingress still has rules %v", ingress.Spec.Rules)
+	}
+}
+
 func TestStoryPause(t *testing.T) {
 	t.Parallel()
 	s := newStory(t)
