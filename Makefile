@@ -17,6 +17,8 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 # The names of the images: $(IMAGE_PREFIX)/fairlead-runtime:$(IMAGE_TAG).
 IMAGE_PREFIX ?= docker.io/local
 IMAGE_TAG ?= dev
+# Where make demo runs: local, or current for the current context of kubectl.
+CLUSTER ?= local
 
 GO_BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
 
@@ -64,6 +66,14 @@ verify: ## Check that generated files and go.mod files are current, then vet, li
 .PHONY: prepare
 prepare: ## Install the Debian packages that a local cluster needs (as root; nothing when they are there).
 	hack/prepare.sh
+
+.PHONY: demo
+demo: ## Fairlead on a local cluster: a sample, a tool call over each transport, a URL (CLUSTER=current: on yours).
+	CLUSTER='$(CLUSTER)' IMAGE_PREFIX='$(IMAGE_PREFIX)' IMAGE_TAG='$(IMAGE_TAG)' hack/demo/demo.sh up
+
+.PHONY: demo-down
+demo-down: ## Remove all that make demo made; the cache stays.
+	CLUSTER='$(CLUSTER)' hack/demo/demo.sh down
 
 .PHONY: cluster-up
 cluster-up: prepare ## Start a local cluster in namespaces of its own; the first time builds Kubernetes, about ten minutes.

@@ -57,15 +57,22 @@ type spec struct {
 	Labels map[string]string `json:"labels"`
 }
 
-// load reads images.json strictly.
-func load() ([]spec, error) {
+// load reads the specs in a file strictly; without a name, the product's own, images.json.
+func load(name string) ([]spec, error) {
+	data := imagesJSON
+	if name != "" {
+		var err error
+		if data, err = os.ReadFile(filepath.Clean(name)); err != nil {
+			return nil, fmt.Errorf("failed to read the specs: %w", err)
+		}
+	}
 	var file struct {
 		Images []spec `json:"images"`
 	}
-	decoder := json.NewDecoder(bytes.NewReader(imagesJSON))
+	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&file); err != nil {
-		return nil, fmt.Errorf("failed to read images.json: %w", err)
+		return nil, fmt.Errorf("failed to decode the specs: %w", err)
 	}
 	return file.Images, nil
 }

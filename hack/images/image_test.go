@@ -78,7 +78,7 @@ func TestImagesAreWhatTheSpecSays(t *testing.T) {
 	if err := run(arguments, noEnvironment, &out, io.Discard); err != nil {
 		t.Fatal(err)
 	}
-	specs, err := load()
+	specs, err := load("")
 	if err != nil {
 		t.Fatal(err)
 	}

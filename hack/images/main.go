@@ -40,6 +40,7 @@ type options struct {
 	architecture string
 	certificates string
 	only         string
+	specs        string
 	created      time.Time
 }
 
@@ -59,7 +60,7 @@ func run(arguments []string, getenv func(string) string, stdout, stderr io.Write
 	if err != nil {
 		return err
 	}
-	specs, err := load()
+	specs, err := load(o.specs)
 	if err != nil {
 		return err
 	}
@@ -104,6 +105,7 @@ func parse(arguments []string, getenv func(string) string, stderr io.Writer) (op
 	flags.StringVar(&o.architecture, "arch", runtime.GOARCH, "architecture of the binaries, in Go's terms")
 	flags.StringVar(&o.certificates, "ca-certificates", "", "bundle of the public authorities; empty: that of this machine")
 	flags.StringVar(&o.only, "only", "", "build this image alone, by its name; empty: all")
+	flags.StringVar(&o.specs, "specs", "", "file that says what the images must be, in the form of images.json; empty: that of the product")
 	if err := flags.Parse(arguments); err != nil {
 		return options{}, fmt.Errorf("failed to read the flags: %w", err)
 	}
