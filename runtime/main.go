@@ -26,25 +26,21 @@ import (
 var version string
 
 func main() {
-	if err := command().ExecuteContext(untilSignal()); err != nil {
-		fmt.Fprintln(os.Stderr, "fairlead-runtime:", err)
-		os.Exit(1)
-	}
-}
-
-// untilSignal gives a context that ends with the first SIGTERM or SIGINT. The
-// second ends the process at once.
-func untilSignal() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
 	go func() {
+		// The first signal begins the drain, the second ends the process at
+		// once.
 		<-signals
 		cancel()
 		<-signals
 		os.Exit(1)
 	}()
-	return ctx
+	if err := command().ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "fairlead-runtime:", err)
+		os.Exit(1)
+	}
 }
 
 // buildVersion is the version that the linker set, else that of the module or

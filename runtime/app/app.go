@@ -27,7 +27,7 @@ import (
 const (
 	DefaultListen      = ":8080"
 	DefaultAdminListen = ":8081"
-	DefaultSecretsDir  = "/etc/fairlead/secrets"
+	DefaultSecretsDir  = "/etc/fairlead/secrets" //nolint:gosec // G101: a folder, not a credential.
 )
 
 // endgame is how long the process may still take after the drain, within the
@@ -101,7 +101,7 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	s, err := newServer(o, level, first, isLoopback(listener.Addr()))
+	s, err := newServer(ctx, o, level, first, isLoopback(listener.Addr()))
 	if err != nil {
 		return errors.Join(err, listener.Close(), adminListener.Close())
 	}

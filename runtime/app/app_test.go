@@ -8,6 +8,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,6 +29,9 @@ tools:
   static: {content: [{text: "${arguments.message}"}]}
 auth: {anonymousAccess: Allowed}
 `
+
+// plain sends requests as they are.
+var plain = &http.Transport{DisableCompression: true}
 
 // patience is how long a test waits for what should come at once.
 const patience = 20 * time.Second
@@ -86,7 +90,7 @@ func (r *running) run(t *testing.T) *running {
 	}
 	t.Cleanup(func() {
 		cancel()
-		r.end(t)
+		_ = r.end(t)
 	})
 	return r
 }

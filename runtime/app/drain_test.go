@@ -116,7 +116,7 @@ func newBackend(t *testing.T) *backend {
 		case <-b.finish:
 		case <-r.Context().Done():
 		}
-		io.WriteString(w, "finished")
+		_, _ = io.WriteString(w, "finished")
 	}))
 	t.Cleanup(b.Close)
 	return b
@@ -132,7 +132,7 @@ func get(t *testing.T, url string) (status int, body string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	response, err := http.DefaultTransport.RoundTrip(r)
+	response, err := plain.RoundTrip(r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +188,7 @@ func (r *running) untilLeaving(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		response, err := http.DefaultTransport.RoundTrip(request)
+		response, err := plain.RoundTrip(request)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -228,7 +228,9 @@ func TestCallsThatDoNotEndAreCut(t *testing.T) {
 				t.Errorf("leaving took %v", took)
 			}
 			session.Close()
-			<-failed
+			if err := <-failed; err == nil {
+				t.Error("the call was answered")
+			}
 		})
 	}
 }

@@ -194,7 +194,7 @@ type withKey struct {
 func (w withKey) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
 	r.Header.Set("Authorization", "Bearer "+w.key)
-	return http.DefaultTransport.RoundTrip(r)
+	return plain.RoundTrip(r)
 }
 
 // A key that is taken away ends what its owner has open.

@@ -64,7 +64,7 @@ type server struct {
 	problems []auth.Problem
 }
 
-func newServer(o Options, level *slog.LevelVar, first loaded, loopback bool) (*server, error) {
+func newServer(ctx context.Context, o Options, level *slog.LevelVar, first loaded, loopback bool) (*server, error) {
 	s := &server{options: o, level: level, logger: o.Logger, loopback: loopback, started: time.Now(), sum: first.sum}
 	c := first.program.Server
 	tools, err := catalog.Build(first.program, nil, s.deps())
@@ -85,14 +85,13 @@ func newServer(o Options, level *slog.LevelVar, first loaded, loopback bool) (*s
 	s.sessions = session.New(sessionOptions(c), func(era engine.Era, delta int) { s.metrics.Sessions(era.String(), delta) })
 	s.core = transport.New(transport.Options{
 		Engine: s.engine, Sessions: s.sessions, Streams: s.limits, Settings: settings(c), Logger: o.Logger,
-		Observer: s.metrics, Refused: s.metrics.Rejected, HashID: telemetry.HashSession,
+		Observer: s.metrics, Queued: outboxGauge(s.registry), Refused: s.metrics.Rejected, HashID: telemetry.HashSession,
 	})
 	s.stateless = stateless.New(s.core)
 	s.handler = httpserver.New(httpserver.Options{
 		Core: s.core, SSE: sse.New(s.core), Streamable: streamable.New(s.core), Stateless: s.stateless,
 		Auth: s.keys, Logger: o.Logger, Access: s.access(c), InFlight: s.metrics.InFlight,
 	})
-	ctx := context.Background()
 	s.configured(ctx, c, first.err)
 	s.reportKeys(ctx, report)
 	return s, nil

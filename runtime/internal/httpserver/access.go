@@ -110,7 +110,7 @@ func (a *access) permitsOrigin(r *http.Request, origin string) bool {
 	if a.named(hostname(u.Host)) {
 		return true
 	}
-	return u.Host == strings.ToLower(r.Host) && a.permits(r, hostname(u.Host))
+	return strings.EqualFold(u.Host, r.Host) && a.permits(r, hostname(u.Host))
 }
 
 // hostname takes port, brackets and trailing dot from a Host header.

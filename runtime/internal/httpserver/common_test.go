@@ -28,6 +28,7 @@ func everyFace() []request {
 	}
 }
 
+//nolint:thelper // The scenarios are tests, not helpers.
 var commonScenarios = []scenario{
 	{
 		name:  "origins",

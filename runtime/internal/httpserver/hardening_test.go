@@ -39,6 +39,7 @@ func (w *world) dial(t *testing.T, text string) net.Conn {
 	return conn
 }
 
+//nolint:thelper // The scenario is a test, not a helper.
 func init() {
 	commonScenarios = append(commonScenarios, scenario{
 		name:  "bodies over the limit",
@@ -58,7 +59,7 @@ func init() {
 					t.Fatalf("%s: %v", name, err)
 				}
 				got, _ := io.ReadAll(response.Body)
-				if response.StatusCode != 413 || !response.Close || !strings.HasPrefix(string(got), `{"error":"request_too_large",`) {
+				if response.StatusCode != http.StatusRequestEntityTooLarge || !response.Close || !strings.HasPrefix(string(got), `{"error":"request_too_large",`) {
 					t.Errorf("%s: %d %s, close %v", name, response.StatusCode, got, response.Close)
 				}
 			}
@@ -143,10 +144,10 @@ func TestSlowAndLargeHeads(t *testing.T) {
 				server := httpserver.NewServer(t.Context(), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 					w.WriteHeader(http.StatusNoContent)
 				}), slog.New(slog.DiscardHandler))
-				go server.Serve(l)
+				go func() { _ = server.Serve(l) }()
 				defer server.Close()
 				began := time.Now()
-				go io.WriteString(client, tt.head)
+				go func() { _, _ = io.WriteString(client, tt.head) }()
 				got, err := io.ReadAll(client)
 				if err != nil || !strings.HasPrefix(string(got), tt.want) {
 					t.Errorf("read %.100q, %v; want %q", got, err, tt.want)

@@ -19,6 +19,9 @@ import (
 // maxRequestID bounds the ids that are taken from clients, in bytes.
 const maxRequestID = 64
 
+// plain are the characters that an id is made of.
+const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
+
 // statusWriter notes what was answered.
 type statusWriter struct {
 	http.ResponseWriter
@@ -55,41 +58,35 @@ func (h *Handler) identified(next http.Handler) http.Handler {
 			h.InFlight(1)
 			defer h.InFlight(-1)
 		}
-		began := time.Now()
-		logger := h.Logger.With("requestID", id)
-		defer func() {
-			h.recovered(w, r, logger, recover()) //nolint:revive // The function that is deferred calls recover.
-			if ctx := r.Context(); logger.Enabled(ctx, slog.LevelDebug) {
-				// The query may hold a session id, the path cannot.
-				logger.DebugContext(ctx, "Answered a request", "method", r.Method, "path", r.URL.Path, "status", w.status,
-					"seconds", time.Since(began).Seconds(), "session", h.Core.HashID(transport.SessionID(r)))
-			}
-		}()
+		defer h.done(w, r, id, time.Now())
 		next.ServeHTTP(w, r)
 	})
 }
 
-// recovered answers for a handler that panicked, or ends its connection if the
-// answer had begun.
-func (h *Handler) recovered(w *statusWriter, r *http.Request, logger *slog.Logger, cause any) {
-	if cause == nil {
-		return
-	}
+// done is deferred: it answers for a handler that panicked, or ends its
+// connection if the answer had begun.
+func (h *Handler) done(w *statusWriter, r *http.Request, id string, began time.Time) {
+	cause, ctx := recover(), r.Context() //nolint:revive // done is the function that is deferred.
 	if err, ok := cause.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		panic(http.ErrAbortHandler)
 	}
-	logger.ErrorContext(r.Context(), "Recovered from a panic", "cause", cause, "stack", string(debug.Stack()))
-	if w.status != 0 {
-		panic(http.ErrAbortHandler)
+	if cause != nil {
+		h.Logger.ErrorContext(ctx, "Recovered from a panic", "requestId", id, "cause", cause, "stack", string(debug.Stack()))
+		if w.status != 0 {
+			panic(http.ErrAbortHandler)
+		}
+		h.Core.Refuse(w, r, transport.Refusal{Status: http.StatusInternalServerError, Code: "internal_error", Message: "something went wrong; the log of the server has more under this X-Request-Id", Close: true})
 	}
-	h.Core.Refuse(w, r, transport.Refusal{Status: http.StatusInternalServerError, Code: "internal_error", Message: "something went wrong; the log of the server has more under this X-Request-Id", Close: true})
+	if h.Logger.Enabled(ctx, slog.LevelDebug) {
+		// The query may hold a session id, the path cannot.
+		h.Logger.DebugContext(ctx, "Answered a request", "requestId", id, "method", r.Method, "path", r.URL.Path, "status", w.status,
+			"seconds", time.Since(began).Seconds(), "session", h.Core.HashID(transport.SessionID(r)))
+	}
 }
 
 // requestID is the client's id if it is fit for logs, else a new one.
 func requestID(given string) string {
-	if given == "" || len(given) > maxRequestID || strings.ContainsFunc(given, func(c rune) bool {
-		return !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c == '.')
-	}) {
+	if len(given) > maxRequestID || strings.Trim(given, plain) != "" || given == "" {
 		return strings.ToLower(rand.Text())
 	}
 	return given

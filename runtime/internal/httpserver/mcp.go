@@ -23,7 +23,7 @@ func (h *Handler) mcp(w http.ResponseWriter, r *http.Request) {
 			h.Stateless.Post(w, r, body)
 			return
 		}
-		h.Streamable.Post(w, r, body)
+		h.Streamable.Post(w, r, body) //nolint:contextcheck // The request carries its context.
 	case http.MethodGet, http.MethodDelete:
 		switch {
 		case engine.EraOf(version, nil) == engine.EraStateless:

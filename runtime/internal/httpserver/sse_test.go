@@ -14,6 +14,7 @@ import (
 	"fairlead.dev/fairlead/runtime/internal/transport"
 )
 
+//nolint:thelper // The scenarios are tests, not helpers.
 var sseScenarios = []scenario{
 	{
 		name:  "sse: a conversation",

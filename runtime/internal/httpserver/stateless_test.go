@@ -29,6 +29,7 @@ func modernCall(name, arguments string) request {
 	return modern("tools/call", name, `"name":"`+name+`","arguments":`+arguments)
 }
 
+//nolint:thelper // The scenarios are tests, not helpers.
 var statelessScenarios = []scenario{
 	{
 		name:  "stateless: JSON or a stream",

@@ -15,6 +15,7 @@ import (
 
 func inSession(id string) map[string]string { return map[string]string{"Mcp-Session-Id": id} }
 
+//nolint:thelper // The scenarios are tests, not helpers.
 var streamableScenarios = []scenario{
 	{
 		name:  "streamable: a conversation",

@@ -228,6 +228,6 @@ var lowerBase32 = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPad
 // that need no escaping in a header or a query.
 func newID() string {
 	var b [16]byte
-	rand.Read(b[:]) //nolint:errcheck // It never fails (crypto/rand).
+	rand.Read(b[:])
 	return lowerBase32.EncodeToString(b[:])
 }

@@ -90,7 +90,7 @@ func TestExpiry(t *testing.T) {
 		{name: "idle", aliveAt: 9 * time.Minute, goneAt: 11 * time.Minute},
 		{name: "an open stream holds it", hold: func(t *testing.T, s *Session) func() {
 			t.Helper()
-			out := stream.NewOutbox(0)
+			out := stream.NewOutbox(0, nil)
 			if err := s.Attach(out); err != nil {
 				t.Fatal(err)
 			}
@@ -106,7 +106,7 @@ func TestExpiry(t *testing.T) {
 		}, aliveAt: 69 * time.Minute, goneAt: 71 * time.Minute},
 		{name: "its age ends it nevertheless", hold: func(t *testing.T, s *Session) func() {
 			t.Helper()
-			if err := s.Attach(stream.NewOutbox(0)); err != nil {
+			if err := s.Attach(stream.NewOutbox(0, nil)); err != nil {
 				t.Fatal(err)
 			}
 			return func() {}
@@ -137,7 +137,7 @@ func TestExpiry(t *testing.T) {
 				if !ended(s) || r.Count() != 0 || open.Load() != 0 {
 					t.Fatalf("still there at %v", tt.goneAt)
 				}
-				if err := s.Attach(stream.NewOutbox(0)); !errors.Is(err, ErrEnded) {
+				if err := s.Attach(stream.NewOutbox(0, nil)); !errors.Is(err, ErrEnded) {
 					t.Errorf("Attach after the end = %v", err)
 				}
 				if _, err := s.Use(); !errors.Is(err, ErrEnded) {
@@ -152,7 +152,7 @@ func TestFullRegistryEvictsTheQuietest(t *testing.T) {
 	t.Parallel()
 	r := New(options(), nil)
 	a, b, c := create(t, r, "x"), create(t, r, "x"), create(t, r, "x")
-	if err := a.Attach(stream.NewOutbox(0)); err != nil {
+	if err := a.Attach(stream.NewOutbox(0, nil)); err != nil {
 		t.Fatal(err)
 	}
 	if _, ok := r.Get(b.ID, "x"); !ok {
@@ -209,7 +209,7 @@ func TestNewestStreamWinsAndBitsWait(t *testing.T) {
 	r := New(options(), nil)
 	s := create(t, r, "x")
 	r.Mark(1)
-	first, second := &marks{Outbox: stream.NewOutbox(0)}, &marks{Outbox: stream.NewOutbox(0)}
+	first, second := &marks{Outbox: stream.NewOutbox(0, nil)}, &marks{Outbox: stream.NewOutbox(0, nil)}
 	if err := s.Attach(first); err != nil {
 		t.Fatal(err)
 	}

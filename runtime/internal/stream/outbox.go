@@ -25,6 +25,7 @@ const (
 type Outbox struct {
 	limit int
 	fold  int
+	count func(delta int)
 
 	ready chan struct{} // wakes the writer; holds at most one token
 	done  chan struct{} // closed by the first Close
@@ -51,14 +52,19 @@ type waiter struct {
 var _ Stream = (*Outbox)(nil)
 
 // NewOutbox makes an outbox of limit bytes whose messages fold above half of
-// that. A limit of zero means DefaultLimit.
-func NewOutbox(limit int) *Outbox {
+// that. A limit of zero means DefaultLimit. count, which may be nil, is told of the bytes
+// that the outbox takes on, or lets go (negative); it must not wait.
+func NewOutbox(limit int, count func(delta int)) *Outbox {
 	if limit <= 0 {
 		limit = DefaultLimit
+	}
+	if count == nil {
+		count = func(int) {}
 	}
 	return &Outbox{
 		limit: limit,
 		fold:  limit / 2,
+		count: count,
 		ready: make(chan struct{}, 1),
 		done:  make(chan struct{}),
 	}
@@ -78,7 +84,7 @@ func (o *Outbox) Send(ctx context.Context, m Message) error {
 	o.foldLocked(m)
 	if len(o.waiters) == 0 && o.fitsLocked(m) {
 		o.queue = insert(o.queue, e, func(q entry) Message { return q.Message })
-		o.bytes += m.size()
+		o.countLocked(m.size())
 		o.mu.Unlock()
 		o.wake()
 		return nil
@@ -140,7 +146,7 @@ func (o *Outbox) close(reason CloseReason, last *Message) {
 	}
 	o.waiters = nil
 	if reason.broken() {
-		o.queue, o.bytes, o.dirty = nil, 0, 0
+		o.dropLocked()
 	}
 	o.mu.Unlock()
 	close(o.done)
@@ -164,6 +170,25 @@ func (o *Outbox) Bytes() int {
 	return o.bytes
 }
 
+// countLocked keeps the sum of what is queued.
+func (o *Outbox) countLocked(delta int) {
+	o.bytes += delta
+	o.count(delta)
+}
+
+// dropLocked forgets what nobody will write any more.
+func (o *Outbox) dropLocked() {
+	o.queue, o.dirty = nil, 0
+	o.countLocked(-o.bytes)
+}
+
+// drop is dropLocked for a writer that has ended.
+func (o *Outbox) drop() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.dropLocked()
+}
+
 func (o *Outbox) wake() {
 	select {
 	case o.ready <- struct{}{}:
@@ -185,7 +210,7 @@ func (o *Outbox) foldLocked(m Message) {
 	if i < 0 {
 		return
 	}
-	o.bytes -= o.queue[i].size()
+	o.countLocked(-o.queue[i].size())
 	o.queue = slices.Delete(o.queue, i, i+1)
 	o.admitLocked()
 }
@@ -198,7 +223,7 @@ func (o *Outbox) admitLocked() {
 			break
 		}
 		o.queue = insert(o.queue, w.entry, func(q entry) Message { return q.Message })
-		o.bytes += w.size()
+		o.countLocked(w.size())
 		w.admitted <- nil
 		n++
 	}
@@ -232,7 +257,8 @@ func insert[T any](line []T, v T, message func(T) Message) []T {
 func (o *Outbox) take(spare []entry) (batch []entry, dirty uint32) {
 	o.mu.Lock()
 	batch, dirty = o.queue, o.dirty
-	o.queue, o.bytes, o.dirty = spare[:0], 0, 0
+	o.queue, o.dirty = spare[:0], 0
+	o.countLocked(-o.bytes)
 	o.admitLocked()
 	again := len(o.queue) > 0
 	o.mu.Unlock()

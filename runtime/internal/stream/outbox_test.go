@@ -45,7 +45,7 @@ func TestOutboxOrder(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			o := NewOutbox(0)
+			o := NewOutbox(0, nil)
 			for _, m := range tt.send {
 				if err := o.Send(t.Context(), m); err != nil {
 					t.Fatal(err)
@@ -77,7 +77,7 @@ func TestOutboxFoldsOnlyUnderPressure(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			o := NewOutbox(0)
+			o := NewOutbox(0, nil)
 			log := pad("log", 1<<10)
 			log.Group = 1
 			for _, m := range []Message{pad("fill", tt.fill<<10), progress("p1", 1), log, progress("p2", 1)} {
@@ -93,7 +93,7 @@ func TestOutboxFoldsOnlyUnderPressure(t *testing.T) {
 	}
 	t.Run("another call's token of the same name", func(t *testing.T) {
 		t.Parallel()
-		o := NewOutbox(0)
+		o := NewOutbox(0, nil)
 		for _, m := range []Message{pad("fill", 40<<10), progress("a", 1), progress("b", 2)} {
 			if err := o.Send(t.Context(), m); err != nil {
 				t.Fatal(err)
@@ -109,7 +109,7 @@ func TestOutboxFoldsOnlyUnderPressure(t *testing.T) {
 func TestOutboxMakesSendersWaitInOrder(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		o := NewOutbox(1 << 10)
+		o := NewOutbox(1<<10, nil)
 		if err := o.Send(t.Context(), pad("full", 1<<10)); err != nil {
 			t.Fatal(err)
 		}
@@ -143,7 +143,7 @@ func TestOutboxMakesSendersWaitInOrder(t *testing.T) {
 func TestOutboxWaitingResponseOvertakesOtherGroups(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		o := NewOutbox(1 << 10)
+		o := NewOutbox(1<<10, nil)
 		if err := o.Send(t.Context(), pad("full", 1<<10)); err != nil {
 			t.Fatal(err)
 		}
@@ -172,7 +172,7 @@ func TestOutboxWaitingResponseOvertakesOtherGroups(t *testing.T) {
 func TestOutboxGivesUpWithContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		o := NewOutbox(1 << 10)
+		o := NewOutbox(1<<10, nil)
 		if err := o.Send(t.Context(), pad("half", 512)); err != nil {
 			t.Fatal(err)
 		}
@@ -198,7 +198,7 @@ func TestOutboxGivesUpWithContext(t *testing.T) {
 
 func TestOutboxLetsOneLargeMessageThroughAlone(t *testing.T) {
 	t.Parallel()
-	o := NewOutbox(1 << 10)
+	o := NewOutbox(1<<10, nil)
 	if err := o.Send(t.Context(), pad("huge", 1<<20)); err != nil {
 		t.Fatal(err)
 	}
@@ -222,7 +222,7 @@ func TestOutboxClose(t *testing.T) {
 		t.Run(string(tt.reason), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				o := NewOutbox(1 << 10)
+				o := NewOutbox(1<<10, nil)
 				if err := o.Send(t.Context(), pad("queued", 1<<10)); err != nil {
 					t.Fatal(err)
 				}
@@ -255,7 +255,7 @@ func TestOutboxClose(t *testing.T) {
 func TestOutboxManySenders(t *testing.T) {
 	t.Parallel()
 	const senders, each = 8, 200
-	o := NewOutbox(2 << 10)
+	o := NewOutbox(2<<10, nil)
 	for s := range senders {
 		go func() {
 			for i := range each {

@@ -65,6 +65,7 @@ func Serve(w http.ResponseWriter, r *http.Request, out *Outbox, opts Options) Cl
 	if err != nil {
 		out.Close(reasonOf(r, err))
 	}
+	out.drop()
 	reason := out.Reason()
 	opts.Observer.StreamClosed(opts.Transport, reason, time.Since(began))
 	return reason

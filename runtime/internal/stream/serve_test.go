@@ -55,7 +55,7 @@ func open(t *testing.T, out *Outbox, opts Options) (client net.Conn, result <-ch
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		results <- Serve(w, r, out, opts)
 	}), ReadHeaderTimeout: time.Minute}
-	go server.Serve(listener)
+	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(func() { server.Close() })
 	client = listener.dial(t)
 	t.Cleanup(func() { client.Close() })
@@ -84,7 +84,7 @@ func readUntil(t *testing.T, r *bufio.Reader, mark string) string {
 func TestServeSendsTheHeadAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		out := NewOutbox(0)
+		out := NewOutbox(0, nil)
 		client, _ := open(t, out, Options{Head: http.Header{"Mcp-Session-Id": {"abc"}}})
 		began := time.Now()
 		response, err := http.ReadResponse(bufio.NewReader(client), nil)
@@ -111,7 +111,7 @@ func TestServeSendsTheHeadAtOnce(t *testing.T) {
 func TestServeWritesWhatPiledUpInOneWrite(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		out := NewOutbox(0)
+		out := NewOutbox(0, nil)
 		for _, word := range []string{"a", "b"} {
 			if err := out.Send(t.Context(), Message{Data: []byte(word), Event: "message"}); err != nil {
 				t.Fatal(err)
@@ -138,7 +138,7 @@ func TestServeWritesWhatPiledUpInOneWrite(t *testing.T) {
 func TestServeHeartbeatsOnlyWhenQuiet(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		out := NewOutbox(0)
+		out := NewOutbox(0, nil)
 		client, _ := open(t, out, Options{Heartbeat: 15 * time.Second})
 		r := bufio.NewReader(client)
 		readUntil(t, r, "\r\n\r\n")
@@ -186,7 +186,7 @@ func TestServeEnds(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				out := NewOutbox(0)
+				out := NewOutbox(0, nil)
 				client, result := open(t, out, Options{})
 				readUntil(t, bufio.NewReader(client), "\r\n\r\n")
 				began := time.Now()
@@ -209,7 +209,7 @@ func TestServeEnds(t *testing.T) {
 func TestServeClearsItsDeadline(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		out := NewOutbox(0)
+		out := NewOutbox(0, nil)
 		client, _ := open(t, out, Options{Heartbeat: time.Hour, WriteTimeout: time.Second})
 		r := bufio.NewReader(client)
 		readUntil(t, r, "\r\n\r\n")
@@ -224,7 +224,7 @@ func TestServeClearsItsDeadline(t *testing.T) {
 func TestServeFlushesBeforeItEnds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		out := NewOutbox(0)
+		out := NewOutbox(0, nil)
 		if err := out.Send(t.Context(), Message{Data: []byte("last")}); err != nil {
 			t.Fatal(err)
 		}
@@ -248,6 +248,7 @@ func TestServeFlushesBeforeItEnds(t *testing.T) {
 type recorder struct {
 	mu    sync.Mutex
 	lines []string
+	bytes int
 }
 
 func (r *recorder) add(line string) {
@@ -260,6 +261,12 @@ func (r *recorder) StreamClosed(transport string, reason CloseReason, lived time
 	r.add("closed " + transport + " " + string(reason) + " " + lived.String())
 }
 
+func (r *recorder) OutboxBytes(delta int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.bytes += delta
+}
+
 func (r *recorder) MessageWritten(kind string, queued time.Duration) {
 	r.add("written " + kind + " " + queued.String())
 }
@@ -267,9 +274,13 @@ func (r *recorder) MessageWritten(kind string, queued time.Duration) {
 func TestServeTellsItsObserver(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		out, seen := NewOutbox(0), &recorder{}
+		seen := &recorder{}
+		out := NewOutbox(0, seen.OutboxBytes)
 		if err := out.Send(t.Context(), Message{Data: []byte("x"), Kind: "response"}); err != nil {
 			t.Fatal(err)
+		}
+		if seen.bytes != 1+overhead {
+			t.Errorf("%d bytes are queued, want %d", seen.bytes, 1+overhead)
 		}
 		time.Sleep(time.Second) //nolint:forbidigo // Fake time inside a bubble.
 		client, result := open(t, out, Options{Transport: "sse", Observer: seen})
@@ -278,8 +289,8 @@ func TestServeTellsItsObserver(t *testing.T) {
 		client.Close()
 		<-result
 		want := []string{"opened sse", "written response 1s", "closed sse client_gone 0s"}
-		if !slices.Equal(seen.lines, want) {
-			t.Errorf("observed %q, want %q", seen.lines, want)
+		if !slices.Equal(seen.lines, want) || seen.bytes != 0 {
+			t.Errorf("observed %q and %d bytes left, want %q", seen.lines, seen.bytes, want)
 		}
 	})
 }

@@ -6,6 +6,7 @@ package transport
 import (
 	"bytes"
 	"context"
+	"maps"
 	"net/http"
 	"sync"
 	"time"
@@ -84,7 +85,7 @@ func (a *Answer) open() *stream.Outbox {
 	if a.out != nil || a.finished {
 		return nil
 	}
-	a.out = stream.NewOutbox(0)
+	a.out = a.core.NewOutbox()
 	return a.out
 }
 
@@ -156,7 +157,7 @@ func (a *Answer) finishJSON(responses [][]byte) {
 	if len(responses) == 0 {
 		// All requests were cancelled and get no response: a stream without an
 		// event says so.
-		if out := stream.NewOutbox(0); a.accepts.Stream {
+		if out := a.core.NewOutbox(); a.accepts.Stream {
 			out.Close(stream.Completed)
 			a.serve(out)
 			return
@@ -164,9 +165,7 @@ func (a *Answer) finishJSON(responses [][]byte) {
 		a.w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	for name, values := range a.head {
-		a.w.Header()[name] = values
-	}
+	maps.Copy(a.w.Header(), a.head)
 	body := responses[0]
 	if a.batch {
 		body = append(append([]byte{'['}, bytes.Join(responses, []byte{','})...), ']')

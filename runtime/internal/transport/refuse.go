@@ -87,8 +87,7 @@ func Busy(e *engine.Error) (Refusal, bool) {
 
 // EngineError gives the *engine.Error that every error of the engine is.
 func EngineError(err error) *engine.Error {
-	var e *engine.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*engine.Error](err); ok {
 		return e
 	}
 	return &engine.Error{Kind: engine.KindInternal, Code: -32603, Message: "internal error"}

@@ -47,7 +47,7 @@ type Streams interface {
 	Stream() (release func(), err error)
 }
 
-// Options are what a Core needs. All but Observer and Refused are required.
+// Options are what a Core needs. The functions and the Observer may be nil.
 type Options struct {
 	Engine   *engine.Engine
 	Sessions *session.Registry
@@ -56,6 +56,8 @@ type Options struct {
 	Logger   *slog.Logger
 	// Observer learns what streams do.
 	Observer stream.Observer
+	// Queued learns how many bytes outboxes take on, or let go (negative).
+	Queued func(delta int)
 	// Refused learns the code of each refusal, for metrics.
 	Refused func(code string)
 	// HashID makes a session id fit for logs.
@@ -71,6 +73,7 @@ type Core struct {
 	HashID   func(id string) string
 
 	streams  Streams
+	queued   func(delta int)
 	refused  func(code string)
 	settings atomic.Pointer[Settings]
 	leaving  atomic.Bool
@@ -81,7 +84,7 @@ type Core struct {
 func New(o Options) *Core {
 	c := &Core{
 		Engine: o.Engine, Sessions: o.Sessions, Logger: o.Logger, Observer: o.Observer, HashID: o.HashID,
-		streams: o.Streams, refused: o.Refused,
+		streams: o.Streams, queued: o.Queued, refused: o.Refused,
 	}
 	if c.refused == nil {
 		c.refused = func(string) {}
@@ -125,14 +128,16 @@ func (c *Core) OpenStream(w http.ResponseWriter, r *http.Request) (release func(
 	if err == nil {
 		return release, true
 	}
-	var exceeded *limit.Exceeded
-	if errors.As(err, &exceeded) {
+	if exceeded, ok := errors.AsType[*limit.Exceeded](err); ok {
 		c.Refuse(w, r, Refusal{Status: exceeded.Status, Code: exceeded.Reason, Message: exceeded.Error(), RetryAfter: exceeded.RetryAfter})
 	} else {
 		c.Refuse(w, r, Refusal{Status: http.StatusServiceUnavailable, Code: "overloaded", Message: "the stream could not be opened", RetryAfter: time.Second})
 	}
 	return nil, false
 }
+
+// NewOutbox makes an outbox of the default size that is counted.
+func (c *Core) NewOutbox() *stream.Outbox { return stream.NewOutbox(stream.DefaultLimit, c.queued) }
 
 // StreamOptions are those for a stream of a transport that opens now.
 func (c *Core) StreamOptions(transport string) stream.Options {

@@ -73,7 +73,7 @@ func (t *Transport) Stream(w http.ResponseWriter, r *http.Request) {
 		t.core.RefuseSession(w, r, err)
 		return
 	}
-	out := stream.NewOutbox(0)
+	out := t.core.NewOutbox()
 	t.senders.Store(s, out)
 	defer t.senders.Delete(s)
 	if err := s.Attach(out); err != nil {

@@ -65,7 +65,7 @@ func (t *Transport) listen(w http.ResponseWriter, r *http.Request, subscription 
 		return
 	}
 	defer release()
-	l := &Listen{Principal: transport.Principal(r.Context()).Key, out: stream.NewOutbox(0), subscription: subscription}
+	l := &Listen{Principal: transport.Principal(r.Context()).Key, out: t.core.NewOutbox(), subscription: subscription}
 	t.listens.mu.Lock()
 	t.listens.open[l] = struct{}{}
 	t.listens.mu.Unlock()

@@ -7,6 +7,7 @@
 package stateless
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"strings"
@@ -76,17 +77,17 @@ func (t *Transport) Post(w http.ResponseWriter, r *http.Request, body []byte) {
 	}
 }
 
+// statuses are those of errors that are not bad requests.
+var statuses = map[engine.Kind]int{
+	engine.KindMethodNotFound: http.StatusNotFound,
+	engine.KindInternal:       http.StatusInternalServerError,
+}
+
 // refuse answers with the error and the status that the revision asks for.
 func (t *Transport) refuse(w http.ResponseWriter, r *http.Request, e *engine.Error) {
 	no, busy := transport.Busy(e)
 	if !busy {
-		no = transport.Refusal{Status: http.StatusBadRequest, Code: e.Kind.String(), Body: e.JSON()}
-		switch e.Kind {
-		case engine.KindMethodNotFound:
-			no.Status = http.StatusNotFound
-		case engine.KindInternal:
-			no.Status = http.StatusInternalServerError
-		}
+		no = transport.Refusal{Status: cmp.Or(statuses[e.Kind], http.StatusBadRequest), Code: e.Kind.String(), Body: e.JSON()}
 	}
 	t.core.Refuse(w, r, no)
 }

@@ -4,6 +4,7 @@
 package streamable
 
 import (
+	"context"
 	"net/http"
 	"sync"
 
@@ -105,11 +106,10 @@ func (p *post) batch(messages [][]byte) {
 		p.t.core.WriteJSON(p.w, p.r, http.StatusAccepted, nil)
 		return
 	}
-	p.runAll(calls, refused)
+	p.runAll(context.WithoutCancel(p.r.Context()), calls, refused)
 }
 
-func (p *post) runAll(calls []*engine.Call, refused []*engine.Error) {
-	ctx, _ := p.input(nil, true)
+func (p *post) runAll(ctx context.Context, calls []*engine.Call, refused []*engine.Error) {
 	answer := p.t.core.NewAnswer(p.w, p.r, transport.AnswerOptions{Transport: name, Accepts: p.accepts, Batch: true, Immediate: len(calls) == 0})
 	var running sync.WaitGroup
 	for _, call := range calls {

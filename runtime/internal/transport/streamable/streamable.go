@@ -47,7 +47,7 @@ func (t *Transport) Stream(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer release()
-	out := stream.NewOutbox(0)
+	out := t.core.NewOutbox()
 	if err := s.Attach(out); err != nil {
 		t.core.RefuseSession(w, r, err)
 		return
