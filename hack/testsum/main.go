@@ -79,10 +79,12 @@ type packageState struct {
 	// output holds what each test that has not passed said, and under "" what the package itself said.
 	output map[string][]string
 	// order lists the keys of output in the order of their first line.
-	order   []string
-	size    int
-	tests   int
-	failed  int
+	order  []string
+	size   int
+	tests  int
+	failed int
+	// crashed is set once the program dies: what it then says counts for whichever test it is attributed to.
+	crashed bool
 	skipped []string
 	// last is the line that ends the package: "ok  	fairlead.dev/...	0.1s".
 	last string
@@ -158,7 +160,9 @@ func (c *collector) count(p *packageState, e event) {
 	case "pass":
 		p.tests++
 		c.passed++
-		p.forget(e.Test)
+		if !p.crashed {
+			p.forget(e.Test)
+		}
 	case "fail":
 		p.tests++
 		p.failed++
@@ -178,6 +182,9 @@ func (p *packageState) keep(e event) {
 	case e.Test == "" && (strings.HasPrefix(e.Output, "ok  \t") || strings.HasPrefix(e.Output, "FAIL\t") || strings.HasPrefix(e.Output, "?   \t")):
 		p.last = e.Output
 		return
+	}
+	if strings.HasPrefix(e.Output, "panic: ") || strings.HasPrefix(e.Output, "fatal error: ") {
+		p.crashed = true
 	}
 	if _, ok := p.output[e.Test]; !ok {
 		p.order = append(p.order, e.Test)

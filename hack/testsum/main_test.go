@@ -50,6 +50,16 @@ func TestResults(t *testing.T) {
 			want: "    x_test.go:1: no\nFAIL\ta/b\t0.1s\n", counts: "1 1\n", wantErr: true,
 		},
 		{
+			name: "a crash counts for whoever it is attributed to",
+			events: []string{
+				`{"Action":"output","Package":"a/b","Test":"TestX","Output":"panic: test timed out after 20s\n"}`,
+				`{"Action":"pass","Package":"a/b","Test":"TestX"}`,
+				`{"Action":"output","Package":"a/b","Output":"FAIL\ta/b\t20.1s\n"}`,
+				`{"Action":"fail","Package":"a/b"}`,
+			},
+			want: "panic: test timed out after 20s\nFAIL\ta/b\t20.1s\n", counts: "1 1\n", wantErr: true,
+		},
+		{
 			name: "package does not build",
 			events: []string{
 				`{"ImportPath":"a/b","Action":"build-output","Output":"b.go:1: syntax error\n"}`,
