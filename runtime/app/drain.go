@@ -39,22 +39,27 @@ func (s *server) leave(ctx context.Context, clients *http.Server) {
 	for _, l := range s.leavers() {
 		l.Leave(stream.Drain)
 	}
-	// Requests that run still have until the deadline, and then as long as it
-	// takes to write what is left.
-	finish, cancel := context.WithDeadline(ctx, deadline.Add(endgame))
-	defer cancel()
-	calls, cancelCalls := context.WithDeadline(finish, deadline)
-	defer cancelCalls()
-	stop := context.AfterFunc(calls, func() {
-		for _, open := range s.sessions.All() {
-			open.Close(stream.Drain)
-		}
-	})
-	defer stop()
-	if err := clients.Shutdown(finish); err != nil {
-		s.logger.WarnContext(ctx, "Leaving: cut the requests that were still running", "error", err)
-	}
+	s.finish(ctx, clients, deadline)
 	s.logger.InfoContext(ctx, "Left")
+}
+
+// finish answers what runs until the deadline, and whoever still comes: only
+// then is the port closed. After that there is as long as it takes to write
+// what is left.
+func (s *server) finish(ctx context.Context, clients *http.Server, deadline time.Time) {
+	calls, cancelCalls := context.WithDeadline(ctx, deadline)
+	defer cancelCalls()
+	if err := s.handler.Quiet(calls); err != nil {
+		s.logger.WarnContext(ctx, "Leaving: ending the calls that still run")
+	}
+	for _, open := range s.sessions.All() {
+		open.Close(stream.Drain)
+	}
+	rest, cancelRest := context.WithTimeout(ctx, endgame)
+	defer cancelRest()
+	if err := clients.Shutdown(rest); err != nil {
+		s.logger.WarnContext(ctx, "Leaving: cut the requests that still ran", "error", err)
+	}
 }
 
 func (s *server) leavers() []leaver {

@@ -54,10 +54,8 @@ func (h *Handler) identified(next http.Handler) http.Handler {
 		w.Header().Set("X-Request-Id", id)
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Referrer-Policy", "no-referrer")
-		if h.InFlight != nil {
-			h.InFlight(1)
-			defer h.InFlight(-1)
-		}
+		h.count(1)
+		defer h.count(-1)
 		defer h.done(w, r, id, time.Now())
 		next.ServeHTTP(w, r)
 	})

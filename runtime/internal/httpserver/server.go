@@ -60,8 +60,9 @@ type Options struct {
 // Handler serves the clients' port. It is safe for concurrent use.
 type Handler struct {
 	Options
-	access atomic.Pointer[access]
-	chain  http.Handler
+	access  atomic.Pointer[access]
+	running atomic.Int64 // requests that are being answered
+	chain   http.Handler
 }
 
 // New makes a Handler.
@@ -81,6 +82,31 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.chain.Se
 
 // Configure takes a new configuration for requests from now on.
 func (h *Handler) Configure(a Access) { h.access.Store(newAccess(a)) }
+
+func (h *Handler) count(delta int) {
+	h.running.Add(int64(delta))
+	if h.InFlight != nil {
+		h.InFlight(delta)
+	}
+}
+
+// quietPeriod is how often Quiet looks.
+const quietPeriod = 10 * time.Millisecond
+
+// Quiet waits for a moment in which no request is being answered. It returns
+// ctx's error if there is none before ctx ends.
+func (h *Handler) Quiet(ctx context.Context) error {
+	ticker := time.NewTicker(quietPeriod)
+	defer ticker.Stop()
+	for h.running.Load() > 0 {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+	}
+	return nil
+}
 
 // bounded bounds how long the rest of a request may take to arrive, also where
 // nobody reads it: net/http reads on to reuse the connection.
