@@ -39,8 +39,8 @@ const refusalRetry = time.Minute
 // +kubebuilder:rbac:groups=networking.k8s.io,resources=ingressclasses,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
-// Reconciler makes the cluster what MCPServer objects say. Every field is
-// required.
+// Reconciler makes the cluster what MCPServer objects say. Every exported
+// field is required.
 type Reconciler struct {
 	// Client reads from the cache and writes to the API server. It must be
 	// configured to read its own writes.
@@ -54,6 +54,8 @@ type Reconciler struct {
 	Defaults resources.Defaults
 	// Metrics count what is written.
 	Metrics *Metrics
+
+	built builtCache
 }
 
 // Reconcile brings one MCPServer to what its spec says, as far as it can, and
@@ -85,7 +87,7 @@ func (r *Reconciler) converge(ctx context.Context, seen *observation) (ctrl.Resu
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	objects, err := resources.Build(resources.Input{Server: server, Defaults: r.Defaults, Cluster: facts})
+	made, err := r.build(server, facts)
 	if err != nil {
 		seen.rejected = rejectionOf(err)
 		if seen.rejected == nil {
@@ -93,12 +95,11 @@ func (r *Reconciler) converge(ctx context.Context, seen *observation) (ctrl.Resu
 		}
 		return ctrl.Result{}, r.convergeFrozen(ctx, seen)
 	}
-	seen.objects = objects
 	if seen.paused {
 		seen.deployment, err = r.ownedDeployment(ctx, server)
 		return ctrl.Result{}, err
 	}
-	if err := r.applyAll(ctx, server, objects); err != nil {
+	if err := r.applyAll(ctx, server, made.objects); err != nil {
 		seen.rejected = rejectionOf(err)
 		if seen.rejected == nil {
 			return ctrl.Result{}, err
@@ -109,7 +110,8 @@ func (r *Reconciler) converge(ctx context.Context, seen *observation) (ctrl.Resu
 	if seen.deployment, err = r.ownedDeployment(ctx, server); err != nil {
 		return ctrl.Result{}, err
 	}
-	return ctrl.Result{}, r.prune(ctx, server, objects, seen.deployment)
+	seen.tools = made.tools
+	return ctrl.Result{}, r.prune(ctx, server, made.objects, seen.deployment)
 }
 
 // convergeFrozen keeps everything as it is, except the number of pods: a spec

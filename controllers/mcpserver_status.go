@@ -32,8 +32,8 @@ type observation struct {
 	paused bool
 	// rejected is why the spec was not applied; nil if it was.
 	rejected *rejection
-	// objects are what the spec became; nil if it does not compile.
-	objects *resources.Objects
+	// tools is the catalog that was applied; nil if nothing was.
+	tools *fairleadv1alpha1.ToolsStatus
 	// deployment is the server's, as it is after applying; nil without one.
 	deployment *appsv1.Deployment
 	// failure says why a pod of the server cannot start; empty if none fails.
@@ -56,8 +56,8 @@ func computeStatus(seen observation) fairleadv1alpha1.MCPServerStatus {
 		Selector:           labels.SelectorFromSet(resources.Selector(seen.server.Name)).String(),
 		ObservedGeneration: seen.server.Generation,
 	}
-	if seen.objects != nil && seen.rejected == nil && !seen.paused {
-		status.Tools = toolsStatus(seen.objects)
+	if seen.tools != nil {
+		status.Tools = seen.tools.DeepCopy()
 	}
 	if seen.deployment != nil {
 		status.Replicas = seen.deployment.Status.Replicas

@@ -155,6 +155,7 @@ func options() manager.Options {
 	return manager.Options{
 		RuntimeImage:            "docker.io/local/fairlead-runtime:dev",
 		DefaultReplicas:         2,
+		ClusterDomain:           "cluster.local",
 		MetricsBindAddress:      "0",
 		HealthProbeBindAddress:  "127.0.0.1:0",
 		MaxConcurrentReconciles: 8,

@@ -94,7 +94,7 @@ func New(ctx context.Context, cfg *rest.Config, o Options, logger logr.Logger, r
 		Client:   mgr.GetClient(),
 		Live:     mgr.GetAPIReader(),
 		Recorder: mgr.GetEventRecorder(controllers.FieldOwner),
-		Defaults: resources.Defaults{RuntimeImage: o.RuntimeImage, Replicas: o.DefaultReplicas},
+		Defaults: resources.Defaults{RuntimeImage: o.RuntimeImage, Replicas: o.DefaultReplicas, ClusterDomain: o.ClusterDomain},
 		Metrics:  counts,
 	}
 	return mgr, reconciler.SetupWithManager(ctx, mgr)

@@ -10,8 +10,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 
 	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // Defaults of Options.
@@ -30,6 +32,9 @@ type Options struct {
 	// DefaultReplicas is the number of pods of servers that do not set
 	// spec.replicas, 1 to 100.
 	DefaultReplicas int32
+	// ClusterDomain ends the full names of Services, under which clients come:
+	// a name of at most 253 characters.
+	ClusterDomain string
 	// MetricsBindAddress serves /metrics over TLS to callers that may get it;
 	// "0" serves none.
 	MetricsBindAddress string
@@ -52,6 +57,7 @@ type Options struct {
 func (o *Options) BindFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.RuntimeImage, "runtime-image", DefaultRuntimeImage, "image of servers' pods where spec.pod.image is not set")
 	fs.Int32Var(&o.DefaultReplicas, "default-replicas", 2, "pods of servers that do not set spec.replicas, 1 to 100")
+	fs.StringVar(&o.ClusterDomain, "cluster-domain", "cluster.local", "domain of the cluster's DNS")
 	fs.StringVar(&o.MetricsBindAddress, "metrics-bind-address", ":8443", "address of /metrics, over TLS and behind authentication and authorization; 0 for none")
 	fs.StringVar(&o.MetricsCertDir, "metrics-cert-dir", "", "folder with tls.crt and tls.key for /metrics; self-signed without it")
 	fs.StringVar(&o.HealthProbeBindAddress, "health-probe-bind-address", DefaultHealthProbeBindAddress, "address of /healthz and /readyz")
@@ -69,6 +75,9 @@ func (o *Options) Validate() error {
 	}
 	if o.DefaultReplicas < 1 || o.DefaultReplicas > 100 {
 		errs = append(errs, fmt.Errorf("--default-replicas must be from 1 to 100, not %d", o.DefaultReplicas))
+	}
+	if problems := validation.IsDNS1123Subdomain(o.ClusterDomain); len(problems) > 0 {
+		errs = append(errs, fmt.Errorf("--cluster-domain %q: %s", o.ClusterDomain, strings.Join(problems, "; ")))
 	}
 	if o.MaxConcurrentReconciles < 1 || o.MaxConcurrentReconciles > 100 {
 		errs = append(errs, fmt.Errorf("--max-concurrent-reconciles must be from 1 to 100, not %d", o.MaxConcurrentReconciles))
@@ -89,6 +98,7 @@ func (o *Options) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.String("runtimeImage", o.RuntimeImage),
 		slog.Int("defaultReplicas", int(o.DefaultReplicas)),
+		slog.String("clusterDomain", o.ClusterDomain),
 		slog.String("metricsBindAddress", o.MetricsBindAddress),
 		slog.String("metricsCertDir", o.MetricsCertDir),
 		slog.String("healthProbeBindAddress", o.HealthProbeBindAddress),

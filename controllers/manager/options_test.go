@@ -38,6 +38,7 @@ func TestOptions(t *testing.T) {
 		{name: "no image", args: []string{"--runtime-image="}, want: "--runtime-image must not be empty"},
 		{name: "no replicas", args: []string{"--default-replicas=0"}, want: "--default-replicas must be from 1 to 100, not 0"},
 		{name: "no worker", args: []string{"--max-concurrent-reconciles=0"}, want: "--max-concurrent-reconciles must be from 1 to 100, not 0"},
+		{name: "domain", args: []string{"--cluster-domain=Cluster_Local"}, want: `--cluster-domain "Cluster_Local"`},
 		{name: "metrics", args: []string{"--metrics-bind-address=8443"}, want: "--metrics-bind-address must be host:port"},
 		{name: "health", args: []string{"--health-probe-bind-address=x"}, want: "--health-probe-bind-address must be host:port"},
 		{name: "all at once", args: []string{"--runtime-image=", "--default-replicas=101"}, want: "--default-replicas must be from 1 to 100, not 101"},

@@ -32,6 +32,8 @@ type Defaults struct {
 	RuntimeImage string
 	// Replicas is the number of pods; 2 when it is 0.
 	Replicas int32
+	// ClusterDomain ends the full names of Services; cluster.local when empty.
+	ClusterDomain string
 }
 
 // ClusterFacts are what the cluster says about the things that a server names.
@@ -85,7 +87,7 @@ func (e *InvalidSpecError) Error() string { return e.Fields.Error() }
 // Build returns the objects of a server. Its error is an *InvalidSpecError for
 // a spec that does not compile, or a *config.TooLargeError.
 func Build(in Input) (*Objects, error) {
-	server, err := ServerConfig(in.Server)
+	server, err := serverConfig(in.Server, in.Defaults)
 	if err != nil {
 		return nil, invalidSpec(err)
 	}

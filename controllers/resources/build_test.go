@@ -287,6 +287,22 @@ func TestURLs(t *testing.T) {
 	}
 }
 
+// A client may come by any name of the Service, and by a port-forward.
+func TestHosts(t *testing.T) {
+	t.Parallel()
+	objects, err := resources.Build(resources.Input{
+		Server:   readServer(t, "testdata/orders/server.yaml"),
+		Defaults: resources.Defaults{RuntimeImage: "x", ClusterDomain: "corp.example"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"orders-mcp", "orders-mcp.shop", "orders-mcp.shop.svc", "orders-mcp.shop.svc.corp.example", "localhost", "127.0.0.1"}
+	if diff := cmp.Diff(want, objects.Program.Server.Exposure.Hosts); diff != "" {
+		t.Errorf("hosts (-want +got):\n%s", diff)
+	}
+}
+
 // The volume's folder must be the one that the runtime is told to read.
 func TestArgumentsNameTheMounts(t *testing.T) {
 	t.Parallel()

@@ -42,7 +42,7 @@ func goldenCases(t *testing.T) map[string]*fairleadv1alpha1.MCPServer {
 	return cases
 }
 
-func readServer(t *testing.T, file string) *fairleadv1alpha1.MCPServer {
+func readServer(t testing.TB, file string) *fairleadv1alpha1.MCPServer {
 	t.Helper()
 	data, err := os.ReadFile(file)
 	if err != nil {

@@ -4,6 +4,7 @@
 package resources
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -33,6 +34,8 @@ const (
 
 	serverDir  = "/etc/fairlead/server"
 	secretsDir = "/etc/fairlead/secrets" //nolint:gosec // G101: a folder's name.
+
+	defaultClusterDomain = "cluster.local"
 
 	portHTTP  = "http"
 	portAdmin = "admin"
@@ -82,12 +85,13 @@ func objectLabels(server string) map[string]string {
 
 // hosts returns every name under which clients come: the Service's, the
 // Ingress's, and this machine's, for a port-forward to a pod.
-func hosts(server *fairleadv1alpha1.MCPServer) []string {
+func hosts(server *fairleadv1alpha1.MCPServer, domain string) []string {
+	domain = cmp.Or(domain, defaultClusterDomain)
 	name := Name(server.Name)
 	names := []string{name}
 	if server.Namespace != "" {
 		names = append(names, name+"."+server.Namespace, name+"."+server.Namespace+".svc",
-			name+"."+server.Namespace+".svc.cluster.local")
+			name+"."+server.Namespace+".svc."+domain)
 	}
 	if exposure := server.Spec.Exposure; exposure != nil && exposure.Ingress != nil {
 		names = append(names, exposure.Ingress.Hosts...)

@@ -24,9 +24,13 @@ const settle = 5 * time.Second
 // may still have it.
 type converter struct{ errs config.Errors }
 
-// ServerConfig returns the configuration that a server's pods get. Its error is
-// a config.Errors with the contract's paths.
+// ServerConfig returns the configuration that a server's pods get, with the
+// operator's own defaults. Its error is a config.Errors with the contract's paths.
 func ServerConfig(server *fairleadv1alpha1.MCPServer) (*config.Server, error) {
+	return serverConfig(server, Defaults{})
+}
+
+func serverConfig(server *fairleadv1alpha1.MCPServer, defaults Defaults) (*config.Server, error) {
 	c := &converter{}
 	spec := &server.Spec
 	out := &config.Server{
@@ -40,7 +44,7 @@ func ServerConfig(server *fairleadv1alpha1.MCPServer) (*config.Server, error) {
 		Auth:         authConfig(spec.Auth),
 		Limits:       c.limits(spec.Limits),
 		Transports:   c.transports(spec.Transports),
-		Exposure:     config.Exposure{Hosts: hosts(server), Path: exposurePath(spec.Exposure)},
+		Exposure:     config.Exposure{Hosts: hosts(server, defaults.ClusterDomain), Path: exposurePath(spec.Exposure)},
 		Drain:        c.drain(spec.Drain),
 	}
 	if spec.Browser != nil {
