@@ -42,15 +42,15 @@ func goldenCases(t *testing.T) map[string]*fairleadv1alpha1.MCPServer {
 	return cases
 }
 
-func readServer(t testing.TB, file string) *fairleadv1alpha1.MCPServer {
-	t.Helper()
+func readServer(tb testing.TB, file string) *fairleadv1alpha1.MCPServer {
+	tb.Helper()
 	data, err := os.ReadFile(file)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	server := &fairleadv1alpha1.MCPServer{}
 	if err := yaml.UnmarshalStrict(data, server); err != nil {
-		t.Fatalf("%s: %v", file, err)
+		tb.Fatalf("%s: %v", file, err)
 	}
 	return server
 }
