@@ -51,7 +51,7 @@ type spec struct {
 	Command    []string `json:"command"`
 	// Ports are the ports that the binary listens on, as "8080/tcp".
 	Ports []string `json:"ports"`
-	// Healthcheck is the command that asks the binary's own health endpoint.
+	// Healthcheck is the command that asks the binary's own health endpoint; empty: the image has no check.
 	Healthcheck []string `json:"healthcheck"`
 	// Labels are the image's labels without the version, which the build adds.
 	Labels map[string]string `json:"labels"`
@@ -154,13 +154,15 @@ func configuration(s spec, version string) v1.Config {
 		ExposedPorts: map[string]struct{}{},
 		WorkingDir:   "/",
 		Labels:       map[string]string{"org.opencontainers.image.version": version},
-		Healthcheck: &v1.HealthConfig{
+	}
+	if len(s.Healthcheck) > 0 {
+		c.Healthcheck = &v1.HealthConfig{
 			Test:        append([]string{"CMD"}, s.Healthcheck...),
 			Interval:    healthInterval,
 			Timeout:     healthTimeout,
 			StartPeriod: healthStartPeriod,
 			Retries:     healthRetries,
-		},
+		}
 	}
 	for _, p := range s.Ports {
 		c.ExposedPorts[p] = struct{}{}

@@ -200,6 +200,34 @@ func TestSameInputSameBytes(t *testing.T) {
 	}
 }
 
+func TestOtherSpecs(t *testing.T) {
+	t.Parallel()
+	dir, arguments := workspace(t, "-specs", "SPECS")
+	specs := filepath.Join(dir, "specs.json")
+	arguments[len(arguments)-1] = specs
+	put(t, specs, []byte(`{"images": [{"name": "backend", "user": "1:1", "entrypoint": ["/backend"], "ports": ["80/tcp"]}]}`))
+	put(t, filepath.Join(dir, "backend"), program(t, elf.EM_X86_64, false))
+	var out bytes.Buffer
+	if err := run(arguments, noEnvironment, &out, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(out.String(), "fairlead-") {
+		t.Errorf("built the product's images too:\n%s", out.String())
+	}
+	file, err := open(t, filepath.Join(dir, "out", "backend.tar"), "docker.io/local/backend:dev").ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if file.Config.User != "1:1" || file.Config.Healthcheck != nil {
+		t.Errorf("user %q and health check %v, want 1:1 and none", file.Config.User, file.Config.Healthcheck)
+	}
+
+	put(t, specs, []byte(`{"images": [{"name": "backend", "usr": "1:1"}]}`))
+	if err := run(arguments, noEnvironment, io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), `unknown field "usr"`) {
+		t.Errorf("got %v, want an error about usr", err)
+	}
+}
+
 func TestEpochSetsTheDate(t *testing.T) {
 	t.Parallel()
 	dir, arguments := workspace(t, "-only", "fairlead-runtime", "-prefix", "localhost/x", "-tag", "t")
