@@ -111,13 +111,14 @@ func (c *Client) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		conn, err := c.dial(ctx)
 		began := time.Now()
-		if err == nil {
+		switch {
+		case err == nil:
 			ever = true
 			err = c.hold(ctx, conn)
-		} else if !ever && permanent(err) {
+		case !ever && permanent(err):
 			c.stop(err)
 			return
-		} else {
+		default:
 			c.set(nil, err)
 		}
 		if ctx.Err() != nil {

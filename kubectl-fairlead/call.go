@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -228,11 +229,8 @@ func progressLine(p client.Progress, since time.Duration) string {
 
 // checkOutput refuses an unknown -o.
 func checkOutput(got string, allowed ...string) error {
-	for _, a := range allowed {
-		if got == a {
-			return nil
-		}
+	if slices.Contains(allowed, got) {
+		return nil
 	}
 	return &exitError{code: codeUsage, err: fmt.Errorf("unknown output %q: use %s", got, strings.Join(allowed, " or "))}
 }
-

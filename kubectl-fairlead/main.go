@@ -54,7 +54,7 @@ func main() {
 
 // run executes one command line and gives its exit code.
 func run(ctx context.Context, s streams, args []string) int {
-	root := rootCommand(s)
+	root := rootCommand(s) //nolint:contextcheck // Each command gets its context from cobra.
 	root.SetArgs(args)
 	root.SetIn(s.in)
 	root.SetOut(s.out)

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"github.com/spf13/cobra"
@@ -82,6 +83,8 @@ func serve(ctx context.Context, s streams, o local.Options) error {
 	switch {
 	case ok:
 		return refuse(s, refused.Problems)
+	case errors.Is(err, syscall.EADDRINUSE):
+		return &exitError{code: codeFailed, err: fmt.Errorf("%w: choose another address by --listen or --admin-listen", err)}
 	case err != nil:
 		return &exitError{code: codeFailed, err: err}
 	}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -98,14 +99,14 @@ func (w *watcher) list(ctx context.Context, s streams, c *client.Client) error {
 	tools, err := c.Tools(listing)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // Ctrl-C while listing.
+			return nil // Ctrl-C while listing.
 		}
 		return w.write(s, time.Now(), "tools", cause(err), map[string]any{"error": cause(err)})
 	}
 	first := w.tools == nil
 	before := w.tools
 	w.tools = map[string]string{}
-	var added, changed, removed []string
+	added, changed, removed := []string{}, []string{}, []string{}
 	for _, tool := range tools {
 		digest := toolDigest(tool)
 		w.tools[tool.Name] = digest
@@ -195,9 +196,7 @@ func logText(data json.RawMessage) string {
 func (w *watcher) write(s streams, at time.Time, kind, text string, fields map[string]any) error {
 	if w.output == "json" {
 		object := map[string]any{"time": at.UTC().Format(time.RFC3339Nano), "event": kind}
-		for k, v := range fields {
-			object[k] = v
-		}
+		maps.Copy(object, fields)
 		data, err := json.Marshal(object)
 		if err != nil {
 			return fmt.Errorf("failed to encode an event: %w", err)

@@ -219,7 +219,7 @@ Orders serves at $1. Try next:
   echo alice-demo-key-41f7b2 >key.txt
 $([[ $CLUSTER == local ]] && echo "  export KUBECONFIG=$KUBECONFIG")
   bin/kubectl-fairlead watch default/orders --api-key-file key.txt    # leave it running in another terminal
-  $kubectl edit flmcp orders    # change a tool: the watch shows it, nobody is cut off
+  $kubectl edit flmcp orders    # change a tool: the watch shows it within a minute, nobody is cut off
   bin/kubectl-fairlead call default/orders refund_order -a id=1002 -a reason=late --api-key-file key.txt
   npx @modelcontextprotocol/inspector --cli $([[ $1 == http* ]] && echo "$1" || echo URL) --transport http --method tools/list \\
       --header "Authorization: Bearer \$(cat key.txt)"

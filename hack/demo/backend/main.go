@@ -153,8 +153,16 @@ func (a *api) refund(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// events streams one JSON object a line: the steps of an order's way, and at
-// the end the order itself.
+// step is one line of a stream. The last one names the order.
+type step struct {
+	Progress int    `json:"progress"`
+	Total    int    `json:"total"`
+	Message  string `json:"message"`
+	ID       string `json:"id,omitempty"`
+	Status   string `json:"status,omitempty"`
+}
+
+// events streams the steps of an order's way, one JSON object a line.
 func (a *api) events(w http.ResponseWriter, r *http.Request) {
 	o, err := a.shop.get(r.PathValue("id"))
 	if err != nil {
@@ -164,9 +172,13 @@ func (a *api) events(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	controller := http.NewResponseController(w)
 	encoder := json.NewEncoder(w)
-	steps := []string{"order received", "payment settled", "packed in the warehouse", "handed to the carrier", "out for delivery"}
-	for i, step := range steps {
-		_ = encoder.Encode(map[string]any{"progress": i + 1, "total": len(steps), "message": step})
+	way := []string{"order received", "payment settled", "packed in the warehouse", "handed to the carrier", "out for delivery"}
+	for i, message := range way {
+		line := step{Progress: i + 1, Total: len(way), Message: message}
+		if i == len(way)-1 {
+			line.ID, line.Status = o.ID, o.Status
+		}
+		_ = encoder.Encode(line)
 		_ = controller.Flush()
 		select {
 		case <-time.After(a.pace):
@@ -174,7 +186,6 @@ func (a *api) events(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	_ = encoder.Encode(map[string]any{"id": o.ID, "status": o.Status, "steps": len(steps)})
 }
 
 func answer(w http.ResponseWriter, status int, v any) {

@@ -140,7 +140,7 @@ func (j *Judge) schema(ctx context.Context, o *manifest.Object) []manifest.Probl
 // blocking says that CEL rules cannot be run: they rely on the types.
 func blocking(errs field.ErrorList) bool {
 	return slices.ContainsFunc(errs, func(e *field.Error) bool {
-		switch e.Type {
+		switch e.Type { //nolint:exhaustive // The others leave the types whole.
 		case field.ErrorTypeNotSupported, field.ErrorTypeRequired, field.ErrorTypeTooLong, field.ErrorTypeTooMany, field.ErrorTypeTypeInvalid:
 			return true
 		}

@@ -14,6 +14,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -22,11 +23,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/httpstream"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/portforward"
+	"k8s.io/streaming/pkg/httpstream"
 
 	"fairlead.dev/fairlead/controllers/resources"
 )
@@ -140,7 +141,7 @@ func (d *Dialer) tunnel(ctx context.Context) (*tunnel, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t := d.current; t != nil && alive(t.conn) && contains(ready, t.pod) {
+	if t := d.current; t != nil && alive(t.conn) && slices.Contains(ready, t.pod) {
 		return t, nil
 	}
 	pod := ready[rand.IntN(len(ready))] //nolint:gosec // G404: any pod will do.
@@ -170,6 +171,9 @@ func (d *Dialer) ready(ctx context.Context) ([]string, error) {
 			names = append(names, pod.Name)
 		}
 	}
+	if len(list.Items) == 0 {
+		return nil, fmt.Errorf("there are no pods of an MCPServer %q in namespace %q: `kubectl get flmcp -n %s` lists the servers", d.server, d.namespace, d.namespace)
+	}
 	if len(names) == 0 {
 		return nil, fmt.Errorf("MCPServer %s/%s has no ready pod (of %d): `kubectl describe flmcp -n %s %s` says why",
 			d.namespace, d.server, len(list.Items), d.namespace, d.server)
@@ -181,15 +185,6 @@ func isReady(pod *corev1.Pod) bool {
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodReady {
 			return c.Status == corev1.ConditionTrue
-		}
-	}
-	return false
-}
-
-func contains(names []string, name string) bool {
-	for _, n := range names {
-		if n == name {
-			return true
 		}
 	}
 	return false
@@ -211,7 +206,7 @@ func (d *Dialer) upgrade(pod string) (httpstream.Connection, error) {
 		return nil, fmt.Errorf("failed to make a client for the cluster: %w", err)
 	}
 	u := client.Post().Resource("pods").Namespace(d.namespace).Name(pod).SubResource("portforward").URL()
-	dialer, err := portforward.NewSPDYOverWebsocketDialer(u, d.config)
+	dialer, err := portforward.NewSPDYOverWebsocketDialerForStreaming(u, d.config)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@
 package local
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -91,7 +92,7 @@ func removeOthers(dir string, keep func(name string) bool) error {
 // write makes the runtime read again.
 func replace(name string, data []byte) error {
 	old, err := os.ReadFile(name) //nolint:gosec // G304: the name is in a folder of our own.
-	if err == nil && string(old) == string(data) {
+	if err == nil && bytes.Equal(old, data) {
 		return nil
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -255,9 +256,7 @@ func secretValues(o *Object) (map[string][]byte, error) {
 		return nil, err
 	}
 	values := map[string][]byte{}
-	for k, v := range secret.Data {
-		values[k] = v
-	}
+	maps.Copy(values, secret.Data)
 	for k, v := range secret.StringData {
 		values[k] = []byte(v)
 	}
@@ -270,9 +269,7 @@ func configMapValues(o *Object) (map[string][]byte, error) {
 		return nil, err
 	}
 	values := map[string][]byte{}
-	for k, v := range configMap.BinaryData {
-		values[k] = v
-	}
+	maps.Copy(values, configMap.BinaryData)
 	for k, v := range configMap.Data {
 		values[k] = []byte(v)
 	}
