@@ -100,8 +100,13 @@ var typeNames = []struct {
 	name string
 	bit  typeSet
 }{
-	{"string", typeString}, {"integer", typeInteger}, {"number", typeNumber}, {"boolean", typeBoolean},
-	{"object", typeObject}, {"array", typeArray}, {"null", typeNull},
+	{"string", typeString},
+	{"integer", typeInteger},
+	{"number", typeNumber},
+	{"boolean", typeBoolean},
+	{"object", typeObject},
+	{"array", typeArray},
+	{"null", typeNull},
 }
 
 // emptyObject is the schema of a tool without arguments.

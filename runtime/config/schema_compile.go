@@ -479,7 +479,8 @@ func (k keyword) typeSet() typeSet {
 		i := slices.IndexFunc(typeNames, func(t struct {
 			name string
 			bit  typeSet
-		}) bool {
+		},
+		) bool {
 			return t.name == name
 		})
 		if i < 0 {

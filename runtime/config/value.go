@@ -8,11 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-
 	"maps"
 	"math"
 	"slices"
-
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
