@@ -194,11 +194,18 @@ func (p *packageState) keep(e event) {
 	}
 	p.output[e.Test] = append(p.output[e.Test], e.Output)
 	p.size += len(e.Output)
+	p.trim()
+}
+
+// trim drops the oldest lines above the bound.
+func (p *packageState) trim() {
 	for i := 0; p.size > maxKept && i < len(p.order); i++ {
-		for p.size > maxKept && len(p.output[p.order[i]]) > 0 {
-			p.size -= len(p.output[p.order[i]][0])
-			p.output[p.order[i]] = p.output[p.order[i]][1:]
+		lines := p.output[p.order[i]]
+		for p.size > maxKept && len(lines) > 0 {
+			p.size -= len(lines[0])
+			lines = lines[1:]
 		}
+		p.output[p.order[i]] = lines
 	}
 }
 
