@@ -114,6 +114,9 @@ func closeDue(all []leaver, n int, now bool) []leaver {
 	var left []leaver
 	for i, l := range all {
 		if n <= 0 && !now {
+			if left == nil {
+				return all[i:] // Nearly always, and without a copy.
+			}
 			return append(left, all[i:]...)
 		}
 		if l.Busy() && !now {

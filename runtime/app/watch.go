@@ -54,6 +54,8 @@ func (s *server) watch(ctx context.Context, halt func()) error {
 			// Before the files are read, so that no later change is missed.
 			s.watchFolders(ctx, watcher)
 			s.reload(ctx)
+			// The new configuration may name other secrets.
+			s.watchFolders(ctx, watcher)
 		}
 	}
 }

@@ -5,6 +5,7 @@ package httpserver_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -221,6 +222,40 @@ func TestClientsThatNeverRead(t *testing.T) { //nolint:paralleltest // It measur
 	}
 	if top > before+most {
 		t.Errorf("the heap grew by %d KiB", (top-before)>>10)
+	}
+}
+
+// A client that asks for much and does not read the answers is cut, too.
+func TestAnswersThatNobodyReads(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldOptions{settings: func(s *transport.Settings) { s.WriteTimeout = 200 * time.Millisecond }})
+	conn := w.dial(t, "")
+	if err := conn.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
+		t.Fatal(err)
+	}
+	q := modernCall("large", "{}")
+	head := "POST /mcp HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+	for name, value := range q.header {
+		head += name + ": " + value + "\r\n"
+	}
+	const requests = 100
+	for range requests {
+		if _, err := fmt.Fprintf(conn, "%sContent-Length: %d\r\n\r\n%s", head, len(q.body), q.body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The handlers end although nothing is read, and with them the connection.
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(t.Context(), long)
+	defer cancel()
+	for time.Since(began) < time.Second {
+		if err := w.handler.Quiet(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n, _ := io.Copy(io.Discard, conn)
+	if n >= requests*256<<10 {
+		t.Errorf("all %d bytes were kept for a client that did not read", n)
 	}
 }
 
