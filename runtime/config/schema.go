@@ -174,7 +174,12 @@ func (s *Schema) requires(name string) bool { return slices.Contains(s.root.requ
 // names the argument, says what is expected and never holds the value.
 func (s *Schema) Validate(v any) error {
 	r := run{budget: maxSteps}
-	if err := r.judge(s.root, v, &place{name: s.label}); err != nil {
+	err := r.apply(s.root, v, &place{name: s.label})
+	if r.budget < 0 {
+		// Whatever it found: a branch that was given up can make "not" true.
+		return &ValidationError{Path: s.label, Message: "takes too many steps to judge by its schema"}
+	}
+	if err != nil {
 		return err
 	}
 	if s.library != nil {
