@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	fairleadv1alpha1 "fairlead.dev/fairlead/api/v1alpha1"
@@ -49,52 +50,54 @@ func TestConditions(t *testing.T) {
 		name string
 		seen observation
 		want []string
+		// kstatus is what Argo CD, Flux and kubectl wait make of it.
+		kstatus string
 	}{
 		{"no pods yet", observation{deployment: deployment(3, appsv1.DeploymentStatus{})}, []string{
 			"Accepted=True/Accepted", "Available=False/PodsNotReady", "Ready=False/PodsNotReady", "Reconciling=True/PodsNotReady",
-		}},
+		}, "InProgress"},
 		{"some pods", observation{deployment: deployment(3, pods(3, 3, 1))}, []string{
 			"Accepted=True/Accepted", "Available=True/Serving", "Ready=False/PodsNotReady", "Reconciling=True/PodsNotReady",
-		}},
+		}, "InProgress"},
 		{"all pods", observation{deployment: deployment(3, pods(3, 3, 3))}, []string{
 			"Accepted=True/Accepted", "Available=True/Serving", "Ready=True/Serving",
-		}},
+		}, "Current"},
 		{"all pods of the template before", observation{deployment: deployment(3, stale)}, []string{
 			"Accepted=True/Accepted", "Available=True/Serving", "Ready=False/PodsNotReady", "Reconciling=True/PodsNotReady",
-		}},
+		}, "InProgress"},
 		{"rolling out", observation{deployment: deployment(3, pods(6, 3, 4))}, []string{
 			"Accepted=True/Accepted", "Available=True/Serving", "Ready=False/RollingOut", "Reconciling=True/RollingOut",
-		}},
+		}, "InProgress"},
 		{"a pod fails", observation{deployment: deployment(3, pods(6, 3, 3)), failure: "why"}, []string{
 			"Accepted=True/Accepted", "Available=True/Serving", "Ready=False/PodFailure", "Reconciling=True/PodFailure",
-		}},
+		}, "InProgress"},
 		{"too late", observation{deployment: deployment(3, late(pods(6, 3, 3)))}, []string{
 			"Accepted=True/Accepted", "Available=True/Serving", "Ready=False/ProgressDeadlineExceeded", "Stalled=True/ProgressDeadlineExceeded",
-		}},
+		}, "Failed"},
 		{"too late because a pod fails", observation{deployment: deployment(3, late(pods(3, 3, 0))), failure: "why"}, []string{
 			"Accepted=True/Accepted", "Available=False/PodsNotReady", "Ready=False/PodFailure", "Stalled=True/ProgressDeadlineExceeded",
-		}},
+		}, "Failed"},
 		{"late, and ready all the same", observation{deployment: deployment(3, late(pods(3, 3, 3)))}, []string{
 			"Accepted=True/Accepted", "Available=True/Serving", "Ready=True/Serving",
-		}},
+		}, "Current"},
 		{"invalid while serving", observation{rejected: invalid, deployment: deployment(3, pods(3, 3, 3))}, []string{
 			"Accepted=False/InvalidSpec", "Available=True/Serving", "Ready=False/InvalidSpec", "Stalled=True/InvalidSpec",
-		}},
+		}, "Failed"},
 		{"invalid from the start", observation{rejected: invalid}, []string{
 			"Accepted=False/InvalidSpec", "Available=False/PodsNotReady", "Ready=False/InvalidSpec", "Stalled=True/InvalidSpec",
-		}},
+		}, "Failed"},
 		{"scaled to zero", observation{deployment: deployment(0, pods(0, 0, 0))}, []string{
 			"Accepted=True/Accepted", "Available=False/ScaledToZero", "Ready=False/ScaledToZero",
-		}},
+		}, "InProgress"},
 		{"scaling to zero", observation{deployment: deployment(0, pods(2, 0, 2))}, []string{
 			"Accepted=True/Accepted", "Available=True/Serving", "Ready=False/RollingOut", "Reconciling=True/RollingOut",
-		}},
+		}, "InProgress"},
 		{"paused", observation{paused: true, deployment: deployment(3, pods(3, 3, 3))}, []string{
 			"Accepted=Unknown/Paused", "Available=True/Serving", "Ready=Unknown/Paused",
-		}},
+		}, "InProgress"},
 		{"paused and invalid", observation{paused: true, rejected: invalid, deployment: deployment(3, pods(3, 3, 3))}, []string{
 			"Accepted=False/InvalidSpec", "Available=True/Serving", "Ready=False/InvalidSpec", "Stalled=True/InvalidSpec",
-		}},
+		}, "Failed"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -113,6 +116,9 @@ func TestConditions(t *testing.T) {
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("conditions (-want +got):\n%s", diff)
 			}
+			if got := kstatus(status); got != tt.kstatus {
+				t.Errorf("kstatus is %s, want %s", got, tt.kstatus)
+			}
 			// The same look again changes nothing: no times, no counters.
 			tt.seen.server.Status = status
 			if diff := cmp.Diff(status, computeStatus(tt.seen)); diff != "" {
@@ -120,6 +126,23 @@ func TestConditions(t *testing.T) {
 			}
 		})
 	}
+}
+
+// kstatus judges a status by the rules for objects that it does not know
+// (sigs.k8s.io/cli-utils, pkg/kstatus/status, checkGenericProperties and the
+// Ready condition).
+func kstatus(status fairleadv1alpha1.MCPServerStatus) string {
+	switch {
+	case status.ObservedGeneration != 7:
+		return "InProgress"
+	case meta.IsStatusConditionTrue(status.Conditions, "Reconciling"):
+		return "InProgress"
+	case meta.IsStatusConditionTrue(status.Conditions, "Stalled"):
+		return "Failed"
+	case meta.IsStatusConditionTrue(status.Conditions, "Ready"):
+		return "Current"
+	}
+	return "InProgress"
 }
 
 // A condition that holds no longer goes, and the time of one that stays stays.

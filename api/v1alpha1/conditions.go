@@ -5,9 +5,9 @@ package v1alpha1
 
 // Conditions of an MCPServer. Every message names the field and the next act.
 const (
-	// ConditionAccepted is True when the spec compiles and its children may be
-	// written; False names the field that is wrong. The last accepted
-	// configuration keeps serving.
+	// ConditionAccepted is True when the spec compiles and was applied; False
+	// names the field that is wrong, and the last accepted configuration keeps
+	// serving; Unknown while the server is paused.
 	ConditionAccepted = "Accepted"
 	// ConditionAvailable is True while pods answer, of whichever generation.
 	ConditionAvailable = "Available"
