@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 // plugin builds kubectl-fairlead once.
 var plugin = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(binaries, "kubectl-fairlead")
-	command := exec.Command("go", "build", "-o", path, "./kubectl-fairlead") //nolint:noctx // It is shared by all tests.
+	command := exec.Command("go", "build", "-o", path, "./kubectl-fairlead")
 	command.Dir = root
 	if out, err := command.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("failed to build kubectl-fairlead: %w\n%s", err, out)

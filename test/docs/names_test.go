@@ -56,7 +56,7 @@ func TestPluginCommands(t *testing.T) {
 			snippet, _, _ = strings.Cut(snippet, " | ")
 			snippet, _, _ = strings.Cut(snippet, " #")
 			m := pluginCall.FindStringSubmatch(snippet)
-			if m == nil || m[1] == "" {
+			if len(m) == 0 || m[1] == "" {
 				continue
 			}
 			called++
@@ -67,8 +67,8 @@ func TestPluginCommands(t *testing.T) {
 				t.Errorf("%s says `%s`: there is no command %q", d.path, snippet, m[1])
 				continue
 			}
-			for _, word := range strings.Fields(m[2]) {
-				if f := flagWord.FindStringSubmatch(word); f != nil && !hasFlag(help[m[1]], f[1]) {
+			for word := range strings.FieldsSeq(m[2]) {
+				if f := flagWord.FindStringSubmatch(word); len(f) > 0 && !hasFlag(help[m[1]], f[1]) {
 					t.Errorf("%s says `%s`: %s has no flag %s", d.path, snippet, m[1], f[1])
 				}
 			}
@@ -110,7 +110,7 @@ func TestLoneFlags(t *testing.T) {
 		for _, span := range spans(d.text) {
 			word, _, _ := strings.Cut(span, " ")
 			m := flagWord.FindStringSubmatch(word)
-			if m == nil || slices.Contains(foreignFlags, m[1]) {
+			if len(m) == 0 || slices.Contains(foreignFlags, m[1]) {
 				continue
 			}
 			name := strings.TrimLeft(m[1], "-")
@@ -180,7 +180,7 @@ func TestFields(t *testing.T) {
 	for _, d := range guides(t) {
 		for _, span := range spans(d.text) {
 			m := fieldPath.FindStringSubmatch(span)
-			if m != nil && !strings.Contains(reference, "`spec."+m[1]+"`") {
+			if len(m) > 0 && !strings.Contains(reference, "`spec."+m[1]+"`") {
 				t.Errorf("%s names the field `%s`, which an MCPServer does not have", d.path, span)
 			}
 		}

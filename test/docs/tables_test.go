@@ -182,7 +182,7 @@ func TestExposure(t *testing.T) {
 	text := page(t, path)
 	want := between(t, between(t, text, "controllers", controllerTable()), "profiles", profileTable())
 	if *update {
-		if err := os.WriteFile(filepath.Join(root, path), []byte(want), 0o644); err != nil { //nolint:gosec // G306: documents are for everybody.
+		if err := os.WriteFile(filepath.Join(root, path), []byte(want), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
