@@ -141,18 +141,28 @@ func (c *checker) host(path, host, network string, declared bool) {
 		}
 		return
 	}
-	ip, err := netip.ParseAddr(host)
-	private := err == nil && (embedded(ip).IsPrivate() || sharedSpace.Contains(embedded(ip)))
-	switch {
-	case network == NetworkCluster && !ClusterHost(host):
-		c.fail(path+".network", ruleNetworkCluster, host)
-	case network == NetworkPublic && private && !declared:
-		c.fail(path+".url", ruleNetworkPrivate, host)
-	case network == NetworkPublic && private:
-		c.fail(path+".network", ruleNetworkPrivate, host)
-	case network == NetworkPublic && err != nil && !strings.Contains(host, ".") && !c.opts.AllowLoopback:
-		c.fail(path+".url", ruleNetworkShort, host)
+	switch network {
+	case NetworkCluster:
+		if !ClusterHost(host) {
+			c.fail(path+".network", ruleNetworkCluster, host)
+		}
+	case NetworkPublic:
+		field := ".url"
+		if declared {
+			field = ".network"
+		}
+		ip, err := netip.ParseAddr(host)
+		if err == nil && private(ip) {
+			c.fail(path+field, ruleNetworkPrivate, host)
+		} else if err != nil && !strings.Contains(host, ".") && !c.opts.AllowLoopback {
+			c.fail(path+".url", ruleNetworkShort, host)
+		}
 	}
+}
+
+func private(ip netip.Addr) bool {
+	ip = embedded(ip)
+	return ip.IsPrivate() || sharedSpace.Contains(ip)
 }
 
 // sharedSpace is carrier-grade NAT (RFC 6598), which clusters use for pods.

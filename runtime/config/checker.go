@@ -105,7 +105,7 @@ func (c *checker) unique(seen map[string]string, path, value string) bool {
 }
 
 var (
-	indexes    = regexp.MustCompile(`\[[0-9]+\]`)
+	indexes    = regexp.MustCompile(`\[\d+\]`)
 	mapEntries = regexp.MustCompile(`^(tools\[\]\.http\.(?:query|headers))(?:\.|\[").*$`)
 )
 

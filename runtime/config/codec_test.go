@@ -4,6 +4,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"strings"
@@ -12,15 +13,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func orders(t testing.TB) *Server {
-	t.Helper()
+func orders(tb testing.TB) *Server {
+	tb.Helper()
 	data, err := os.ReadFile("testdata/valid/orders.yaml")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	s, err := Decode(data)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s
 }
@@ -83,7 +84,7 @@ func TestEncode(t *testing.T) {
 		t.Errorf("Encode changed the server (-before +after):\n%s", diff)
 	}
 	second, err := again.Encode()
-	if err != nil || string(second) != string(out) {
+	if err != nil || !bytes.Equal(second, out) {
 		t.Errorf("a second Encode differs: %v\n%s", err, cmp.Diff(string(out), string(second)))
 	}
 }

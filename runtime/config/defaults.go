@@ -6,6 +6,7 @@ package config
 import (
 	"cmp"
 	"maps"
+	"net/http"
 	"slices"
 	"time"
 )
@@ -97,13 +98,13 @@ func (t Tool) withDefaults() Tool {
 
 func (h *HTTP) withDefaults() *HTTP {
 	d := *h
-	d.Method = cmp.Or(h.Method, "GET")
+	d.Method = cmp.Or(h.Method, http.MethodGet)
 	d.Query = maps.Clone(h.Query)
 	d.Headers = maps.Clone(h.Headers)
 	d.HeadersFrom = slices.Clone(h.HeadersFrom)
 	if d.Body == "" {
 		d.Body = BodyNone
-		if d.Method == "POST" || d.Method == "PUT" || d.Method == "PATCH" {
+		if slices.Contains([]string{http.MethodPost, http.MethodPut, http.MethodPatch}, d.Method) {
 			d.Body = BodyJSON
 		}
 	}

@@ -13,21 +13,21 @@ import (
 )
 
 // durationPattern is the API's Duration, as in Gateway API (GEP-2257).
-var durationPattern = regexp.MustCompile(`^([0-9]{1,5}(h|m|s|ms)){1,4}$`)
+var durationPattern = regexp.MustCompile(`^(\d{1,5}(h|m|s|ms)){1,4}$`)
 
 // durationUnits are the units of a written duration, largest first.
 var durationUnits = []struct {
 	suffix string
-	value  time.Duration
-}{{"h", time.Hour}, {"m", time.Minute}, {"s", time.Second}, {"ms", time.Millisecond}}
+	value  int64
+}{{"h", int64(time.Hour)}, {"m", int64(time.Minute)}, {"s", int64(time.Second)}, {"ms", int64(time.Millisecond)}}
 
 // String returns d in units of h, m, s and ms, such as "1m30s", so that it can
 // be read back; what a file cannot hold, a part of a millisecond or a negative
 // span, comes out as time.Duration writes it.
 func (d Duration) String() string {
-	rest := time.Duration(d)
-	if rest < 0 || rest%time.Millisecond != 0 {
-		return rest.String()
+	rest := int64(d)
+	if rest < 0 || rest%int64(time.Millisecond) != 0 {
+		return time.Duration(d).String()
 	}
 	if rest == 0 {
 		return "0s"
@@ -35,7 +35,7 @@ func (d Duration) String() string {
 	var b strings.Builder
 	for _, u := range durationUnits {
 		if n := rest / u.value; n > 0 {
-			b.WriteString(strconv.FormatInt(int64(n), 10))
+			b.WriteString(strconv.FormatInt(n, 10))
 			b.WriteString(u.suffix)
 			rest -= n * u.value
 		}

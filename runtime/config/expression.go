@@ -114,6 +114,8 @@ func argumentName(e celast.Expr) (name string, ok bool) {
 				return string(literal), isString
 			}
 		}
+	default:
+		// No other kind names an argument.
 	}
 	return "", false
 }

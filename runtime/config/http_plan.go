@@ -143,7 +143,7 @@ var ownedHeaders = []string{
 	"Host", "Content-Length", "Transfer-Encoding", "Connection", "Upgrade", "Te", "Trailer", "Keep-Alive", "Expect",
 }
 
-func (c *checker) headerName(path, name string, body string) bool {
+func (c *checker) headerName(path, name, body string) bool {
 	canonical := http.CanonicalHeaderKey(name)
 	switch {
 	case !headerToken.MatchString(name) || len(name) > 128:
@@ -169,7 +169,7 @@ func (c *checker) compileHTTP(path string, h *HTTP, declared bool, input *Schema
 	seen := map[string]string{}
 	p.Headers = c.compileHeaders(path+".headers", h, seen)
 	c.secretHeaders(path+".headersFrom", h, seen)
-	if c.text(path+".body", h.Body, true) && h.Body == BodyJSON && !slices.Contains([]string{"POST", "PUT", "PATCH", "DELETE"}, h.Method) {
+	if c.text(path+".body", h.Body, true) && h.Body == BodyJSON && !slices.Contains([]string{http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}, h.Method) {
 		c.fail(path+".body", ruleBodyMethod)
 	}
 	if c.text(path+".network", h.Network, true) && p.URL != nil {

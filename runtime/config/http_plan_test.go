@@ -5,6 +5,7 @@ package config
 
 import (
 	"errors"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -12,12 +13,12 @@ import (
 )
 
 // compileOne compiles a server of one tool.
-func compileOne(t testing.TB, tool Tool, o CompileOptions) *CompiledTool {
-	t.Helper()
+func compileOne(tb testing.TB, tool Tool, o CompileOptions) *CompiledTool {
+	tb.Helper()
 	tool.Name, tool.Description = "t", "d"
 	p, err := CompileWith(&Server{Name: "demo", Auth: Auth{AnonymousAccess: AccessAllowed}, Tools: []Tool{tool}}, o)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return p.Tools[0]
 }
@@ -40,7 +41,7 @@ func TestHTTPRender(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "http://api.shop.svc/o/1?q=%3F&a%20b=1%26alice"; got.URL.String() != want || got.Method != "POST" {
+	if want := "http://api.shop.svc/o/1?q=%3F&a%20b=1%26alice"; got.URL.String() != want || got.Method != http.MethodPost {
 		t.Errorf("%s %s, want POST %s", got.Method, got.URL, want)
 	}
 	want := map[string][]string{"X-Name": {"Ann"}, "X-Who": {"alice"}, "X-Const": {"a\tb"}, "Content-Type": {"application/json"}}
@@ -66,8 +67,14 @@ func TestHTTPRender(t *testing.T) {
 func TestHTTPBody(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ method, body, want string }{
-		{"GET", "", ""}, {"HEAD", "", ""}, {"DELETE", "", ""}, {"DELETE", BodyJSON, `{}`},
-		{"POST", "", `{}`}, {"PUT", "", `{}`}, {"PATCH", "", `{}`}, {"POST", BodyNone, ""},
+		{"GET", "", ""},
+		{"HEAD", "", ""},
+		{"DELETE", "", ""},
+		{"DELETE", BodyJSON, `{}`},
+		{"POST", "", `{}`},
+		{"PUT", "", `{}`},
+		{"PATCH", "", `{}`},
+		{"POST", BodyNone, ""},
 	} {
 		t.Run(tt.method+tt.body, func(t *testing.T) {
 			t.Parallel()

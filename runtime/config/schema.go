@@ -96,10 +96,14 @@ const (
 	typeString
 )
 
-var typeNames = []struct {
+// typeName is a type's name in a schema.
+type typeName struct {
 	name string
 	bit  typeSet
-}{
+}
+
+// typeNames are in the order in which messages list them.
+var typeNames = []typeName{
 	{"string", typeString},
 	{"integer", typeInteger},
 	{"number", typeNumber},

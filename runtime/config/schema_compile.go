@@ -266,11 +266,14 @@ func (s *schemaCompiler) forNumbers(n *node, k keyword) bool {
 
 func (s *schemaCompiler) forArrays(n *node, k keyword) bool {
 	switch k.name {
-	case "prefixItems":
-		if s.draft7 {
-			return true
-		}
-		n.prefix = k.schemaList()
+	case "contains":
+		n.contains = k.schema()
+	case "minItems":
+		n.minItems = k.size()
+	case "maxItems":
+		n.maxItems = k.size()
+	case "uniqueItems":
+		n.unique = k.boolean()
 	case "items":
 		if _, ok := k.value.([]any); ok && s.draft7 {
 			s.judgedByLibrary(k)
@@ -278,31 +281,31 @@ func (s *schemaCompiler) forArrays(n *node, k keyword) bool {
 			return true
 		}
 		n.items = k.schema()
-	case "contains":
-		n.contains = k.schema()
-	case "minContains":
-		n.minContains = k.size()
-	case "maxContains":
-		n.maxContains = k.size()
-	case "minItems":
-		n.minItems = k.size()
-	case "maxItems":
-		n.maxItems = k.size()
-	case "uniqueItems":
-		n.unique = k.boolean()
-	case "unevaluatedItems":
-		s.judgedByLibrary(k)
-		k.schema()
 	case "additionalItems":
 		if s.draft7 {
 			s.judgedByLibrary(k)
 			k.schema()
 		}
 	default:
-		return false
+		return !s.draft7 && s.forArrays2020(n, k)
 	}
-	if s.draft7 {
-		n.minContains, n.maxContains = -1, -1
+	return true
+}
+
+// forArrays2020 reads what draft-07 does not have.
+func (s *schemaCompiler) forArrays2020(n *node, k keyword) bool {
+	switch k.name {
+	case "prefixItems":
+		n.prefix = k.schemaList()
+	case "minContains":
+		n.minContains = k.size()
+	case "maxContains":
+		n.maxContains = k.size()
+	case "unevaluatedItems":
+		s.judgedByLibrary(k)
+		k.schema()
+	default:
+		return false
 	}
 	return true
 }
@@ -337,8 +340,10 @@ func (s *schemaCompiler) forObjects(n *node, k keyword) bool {
 	case "maxProperties":
 		n.maxNames = k.size()
 	case "unevaluatedProperties":
-		s.judgedByLibrary(k)
-		k.schema()
+		if !s.draft7 {
+			s.judgedByLibrary(k)
+			k.schema()
+		}
 	case "dependentRequired", "dependentSchemas", "dependencies":
 		s.dependencies(n, k)
 	default:
@@ -476,13 +481,7 @@ func (k keyword) typeSet() typeSet {
 	}
 	var set typeSet
 	for _, name := range names {
-		i := slices.IndexFunc(typeNames, func(t struct {
-			name string
-			bit  typeSet
-		},
-		) bool {
-			return t.name == name
-		})
+		i := slices.IndexFunc(typeNames, func(t typeName) bool { return t.name == name })
 		if i < 0 {
 			k.wrong("string, integer, number, boolean, object, array or null, or a list of them")
 			return 0

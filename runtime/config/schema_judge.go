@@ -58,7 +58,8 @@ func (r *run) fail(at *place, format string, args ...any) *ValidationError {
 // apply returns nil if v fits n. Once the budget is spent everything fails, and
 // Validate says so.
 func (r *run) apply(n *node, v any, at *place) *ValidationError {
-	if r.budget--; r.budget < 0 {
+	r.budget--
+	if r.budget < 0 {
 		return errQuiet
 	}
 	if n.never {

@@ -15,21 +15,21 @@ import (
 )
 
 // mustSchema compiles a schema whose root may be of any type.
-func mustSchema(t testing.TB, text string) *Schema {
-	t.Helper()
+func mustSchema(tb testing.TB, text string) *Schema {
+	tb.Helper()
 	c := &checker{}
 	s := c.compileSchema("inputSchema", "arguments", []byte(`{"type":"object","properties":{"v":`+text+`}}`), false)
 	if err := c.err(); err != nil {
-		t.Fatalf("%s: %v", text, err)
+		tb.Fatalf("%s: %v", text, err)
 	}
 	return s
 }
 
-func value(t testing.TB, text string) any {
-	t.Helper()
+func value(tb testing.TB, text string) any {
+	tb.Helper()
 	v, err := DecodeValue([]byte(text))
 	if err != nil {
-		t.Fatalf("%s: %v", text, err)
+		tb.Fatalf("%s: %v", text, err)
 	}
 	return v
 }
@@ -107,8 +107,7 @@ func TestSchema(t *testing.T) {
 			got := ""
 			if err != nil {
 				got = err.Error()
-				var validation *ValidationError
-				if !errors.As(err, &validation) {
+				if _, ok := errors.AsType[*ValidationError](err); !ok {
 					t.Errorf("%T is no ValidationError", err)
 				}
 			}

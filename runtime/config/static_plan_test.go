@@ -10,8 +10,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func ptr[T any](v T) *T { return &v }
-
 func TestStaticRender(t *testing.T) {
 	t.Parallel()
 	const open = `{"type":"object"}`
@@ -23,18 +21,18 @@ func TestStaticRender(t *testing.T) {
 		{
 			name: "every kind", args: `{}`,
 			static: Static{Content: []Content{
-				{Text: ptr("a \"b\" $${c}")},
+				{Text: new("a \"b\" $${c}")},
 				{Image: &Binary{MIMEType: "image/png", Data: "aGVsbG8="}},
 				{Audio: &Binary{MIMEType: "audio/wav", Data: "aGVsbG8="}},
-				{Resource: &Resource{URI: "file:///a", Text: ptr("")}},
-				{Resource: &Resource{URI: "file:///b", MIMEType: "a/b", Blob: ptr("aGVsbG8=")}},
+				{Resource: &Resource{URI: "file:///a", Text: new("")}},
+				{Resource: &Resource{URI: "file:///b", MIMEType: "a/b", Blob: new("aGVsbG8=")}},
 			}},
 			content: `[{"type":"text","text":"a \"b\" ${c}"},{"type":"image","data":"aGVsbG8=","mimeType":"image/png"},{"type":"audio","data":"aGVsbG8=","mimeType":"audio/wav"},{"type":"resource","resource":{"uri":"file:///a","text":""}},{"type":"resource","resource":{"uri":"file:///b","mimeType":"a/b","blob":"aGVsbG8="}}]`,
 		},
 		{
 			name: "templates", args: `{"m":"x\"\n","n":9007199254740993}`,
 			static: Static{
-				Content:           []Content{{Text: ptr("${arguments.m}")}, {Text: ptr("n=${arguments.n}")}, {Text: ptr("${arguments.?no}")}},
+				Content:           []Content{{Text: new("${arguments.m}")}, {Text: new("n=${arguments.n}")}, {Text: new("${arguments.?no}")}},
 				StructuredContent: json.RawMessage(`{"m":"${arguments.m}","n":"${arguments.n}","s":"${string(arguments.n)}","l":["${arguments.?no}",1,"${arguments.?m}"],"no":"${arguments.?no}","deep":{"no":"${arguments.?no}"},"amid":"<${arguments.?no}>","map":"${{'a': [arguments.n]}}"}`),
 			},
 			content:    `[{"type":"text","text":"x\"\n"},{"type":"text","text":"n=9007199254740993"},{"type":"text","text":""}]`,
@@ -42,7 +40,7 @@ func TestStaticRender(t *testing.T) {
 		},
 		{
 			name: "error", args: `{}`, isError: true,
-			static:     Static{Content: []Content{{Text: ptr("no")}}, Outcome: OutcomeError, StructuredContent: json.RawMessage(`{ "b" : 1.0, "a" : null }`)},
+			static:     Static{Content: []Content{{Text: new("no")}}, Outcome: OutcomeError, StructuredContent: json.RawMessage(`{ "b" : 1.0, "a" : null }`)},
 			content:    `[{"type":"text","text":"no"}]`,
 			structured: `{"a":null,"b":1}`,
 		},
@@ -72,7 +70,7 @@ func TestStaticRenderFails(t *testing.T) {
 	t.Parallel()
 	tool := compileOne(t, Tool{
 		InputSchema: json.RawMessage(`{"type":"object"}`),
-		Static:      &Static{Content: []Content{{Text: ptr("a")}}, StructuredContent: json.RawMessage(`{"a":["${arguments.x}"]}`)},
+		Static:      &Static{Content: []Content{{Text: new("a")}}, StructuredContent: json.RawMessage(`{"a":["${arguments.x}"]}`)},
 	}, CompileOptions{})
 	if _, _, _, err := tool.Static.Render(Vars{}); err == nil {
 		t.Error("Render without the argument succeeds")
@@ -80,7 +78,7 @@ func TestStaticRenderFails(t *testing.T) {
 }
 
 func TestConstantStaticAllocatesNothing(t *testing.T) {
-	tool := compileOne(t, Tool{Static: &Static{Content: []Content{{Text: ptr("hello")}}, StructuredContent: json.RawMessage(`{"a":1}`)}}, CompileOptions{})
+	tool := compileOne(t, Tool{Static: &Static{Content: []Content{{Text: new("hello")}}, StructuredContent: json.RawMessage(`{"a":1}`)}}, CompileOptions{})
 	if n := testing.AllocsPerRun(100, func() { _, _, _, _ = tool.Static.Render(Vars{}) }); n != 0 {
 		t.Errorf("%v allocations, want none", n)
 	}
@@ -88,7 +86,7 @@ func TestConstantStaticAllocatesNothing(t *testing.T) {
 
 func TestListSchema(t *testing.T) {
 	t.Parallel()
-	static := &Static{Content: []Content{{Text: ptr("a")}}}
+	static := &Static{Content: []Content{{Text: new("a")}}}
 	for _, tt := range []struct {
 		name, want string
 		tool       Tool
@@ -115,7 +113,7 @@ func TestHeaderParams(t *testing.T) {
 	t.Parallel()
 	tool := compileOne(t, Tool{
 		InputSchema: json.RawMessage(`{"type":"object","properties":{"region":{"type":"string","x-mcp-header":"Region"},"o":{"type":"object","properties":{"n":{"type":"integer","x-mcp-header":"Num"}}},"b":{"type":"boolean","x-mcp-header":"Flag"}}}`),
-		Static:      &Static{Content: []Content{{Text: ptr("a")}}},
+		Static:      &Static{Content: []Content{{Text: new("a")}}},
 	}, CompileOptions{})
 	want := []HeaderParam{
 		{Name: "Flag", Path: []string{"b"}, Type: "boolean"},
@@ -136,10 +134,10 @@ func TestWithDefaults(t *testing.T) {
 		Auth: Auth{APIKeys: &APIKeys{SecretRef{"k"}}},
 		Tools: []Tool{
 			{
-				Access: &Access{AnyRole: []string{"r"}}, Annotations: &Annotations{ReadOnlyHint: ptr(true)}, InputSchema: json.RawMessage(`{}`),
+				Access: &Access{AnyRole: []string{"r"}}, Annotations: &Annotations{ReadOnlyHint: new(true)}, InputSchema: json.RawMessage(`{}`),
 				HTTP: &HTTP{URL: "http://a.b.svc/", Query: map[string]string{"q": "1"}, HeadersFrom: []SecretHeader{{Name: "n"}}},
 			},
-			{Static: &Static{Content: []Content{{Resource: &Resource{Text: ptr("t")}}}, StructuredContent: json.RawMessage(`{}`)}},
+			{Static: &Static{Content: []Content{{Resource: &Resource{Text: new("t")}}}, StructuredContent: json.RawMessage(`{}`)}},
 		},
 	}
 	before, err := json.Marshal(s)

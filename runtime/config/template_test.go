@@ -9,19 +9,19 @@ import (
 	"testing"
 )
 
-func mustTemplate(t testing.TB, text string) *Template {
-	t.Helper()
+func mustTemplate(tb testing.TB, text string) *Template {
+	tb.Helper()
 	c := &checker{}
 	out := c.compileTemplate("text", text)
 	if err := c.err(); err != nil {
-		t.Fatalf("%s: %v", text, err)
+		tb.Fatalf("%s: %v", text, err)
 	}
 	return out
 }
 
-func sampleVars(t testing.TB) Vars {
-	t.Helper()
-	args, _ := value(t, `{"name":"Ann","n":9007199254740993,"f":1.5,"flag":true,"none":null,"list":[1,"a",{"b":2}],"map":{"z":1,"a":[true]},"q":"a\"b"}`).(map[string]any)
+func sampleVars(tb testing.TB) Vars {
+	tb.Helper()
+	args, _ := value(tb, `{"name":"Ann","n":9007199254740993,"f":1.5,"flag":true,"none":null,"list":[1,"a",{"b":2}],"map":{"z":1,"a":[true]},"q":"a\"b"}`).(map[string]any)
 	return Vars{Arguments: args, Principal: PrincipalVars{Subject: "alice", Roles: []string{"dev", "admin"}}}
 }
 

@@ -202,7 +202,7 @@ func (p *urlParser) expression(text string) {
 	if operator == "?" {
 		p.beginQuery()
 	}
-	for _, name := range strings.Split(names, ",") {
+	for name := range strings.SplitSeq(names, ",") {
 		if !variableName.MatchString(name) {
 			p.check.fail(p.path, ruleURLVariableName, clip(text), clip(name))
 			continue

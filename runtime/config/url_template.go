@@ -117,11 +117,12 @@ func (q queryPart) expand(args map[string]any) (text string, ok bool, err error)
 
 func (s segment) expand(b *strings.Builder, args map[string]any) error {
 	b.WriteByte('/')
-	name, plain := "", ""
+	name := ""
+	var plain strings.Builder
 	for _, p := range s {
 		if p.variable == "" {
 			b.WriteString(p.literal)
-			plain += p.literal
+			plain.WriteString(p.literal)
 			continue
 		}
 		v, ok := args[p.variable]
@@ -136,10 +137,10 @@ func (s segment) expand(b *strings.Builder, args map[string]any) error {
 			return &ArgumentError{p.variable, "must not be empty: it is a part of the backend's URL path"}
 		}
 		b.WriteString(escape(text))
-		plain += text
+		plain.WriteString(text)
 		name = p.variable
 	}
-	if name != "" && climbs(plain) {
+	if name != "" && climbs(plain.String()) {
 		return &ArgumentError{name, "must not form a path segment of dots in the backend's URL"}
 	}
 	return nil

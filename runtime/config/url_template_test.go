@@ -13,8 +13,8 @@ import (
 )
 
 // openSchema knows every one-letter property and requires all.
-func openSchema(t testing.TB) *Schema {
-	t.Helper()
+func openSchema(tb testing.TB) *Schema {
+	tb.Helper()
 	var names, required []string
 	for c := 'a'; c <= 'z'; c++ {
 		names = append(names, `"`+string(c)+`":true`)
@@ -23,17 +23,17 @@ func openSchema(t testing.TB) *Schema {
 	c := &checker{}
 	s := c.compileSchema("s", "arguments", []byte(`{"type":"object","properties":{`+strings.Join(names, ",")+`},"required":[`+strings.Join(required, ",")+`]}`), false)
 	if s == nil {
-		t.Fatal(c.err())
+		tb.Fatal(c.err())
 	}
 	return s
 }
 
-func mustURL(t testing.TB, text string) *URLTemplate {
-	t.Helper()
+func mustURL(tb testing.TB, text string) *URLTemplate {
+	tb.Helper()
 	c := &checker{}
-	u := c.compileURL("url", text, openSchema(t))
+	u := c.compileURL("url", text, openSchema(tb))
 	if err := c.err(); err != nil {
-		t.Fatalf("%s: %v", text, err)
+		tb.Fatalf("%s: %v", text, err)
 	}
 	return u
 }
@@ -170,7 +170,7 @@ func FuzzURLTemplate(f *testing.F) {
 		if got, want := strings.Count(again.EscapedPath(), "/"), strings.Count(literal, "/"); got != want {
 			t.Fatalf("%s with %v became %s: %d slashes, want %d", text, args, u, got, want)
 		}
-		for _, s := range strings.Split(again.EscapedPath(), "/") {
+		for s := range strings.SplitSeq(again.EscapedPath(), "/") {
 			if p, _ := url.PathUnescape(s); p == "." || p == ".." {
 				t.Fatalf("%s with %v became %s", text, args, u)
 			}

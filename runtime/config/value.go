@@ -58,7 +58,12 @@ func decodeAny(d *jsontext.Decoder, depth int) (any, error) {
 			return nil, err
 		}
 		return decodeNumber(string(raw))
+	default:
+		return decodeScalar(d)
 	}
+}
+
+func decodeScalar(d *jsontext.Decoder) (any, error) {
 	t, err := d.ReadToken()
 	if err != nil {
 		return nil, err

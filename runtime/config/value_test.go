@@ -4,6 +4,7 @@
 package config
 
 import (
+	"bytes"
 	"math"
 	"reflect"
 	"strings"
@@ -138,7 +139,7 @@ func FuzzDecodeValue(f *testing.F) {
 		if err != nil || !equalValues(v, again) {
 			t.Fatalf("%s is read as %v, %v, want %v", text, again, err, v)
 		}
-		if second, err := EncodeValue(again); err != nil || string(second) != string(text) {
+		if second, err := EncodeValue(again); err != nil || !bytes.Equal(second, text) {
 			t.Fatalf("%s is written anew as %s, %v", text, second, err)
 		}
 	})
