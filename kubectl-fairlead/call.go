@@ -133,7 +133,11 @@ func (c *caller) base(in io.Reader) (map[string]any, error) {
 	var out map[string]any
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.UseNumber()
-	if err := decoder.Decode(&out); err != nil {
+	err := decoder.Decode(&out)
+	if other, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return nil, fmt.Errorf("the arguments are not a JSON object: they are of type %s", other.Value)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("the arguments are not a JSON object: %w", err)
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {

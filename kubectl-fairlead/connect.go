@@ -169,7 +169,7 @@ func (t *target) failure(ctx context.Context, o client.Options, name string, err
 	case status.Status == http.StatusUnauthorized:
 		err = fmt.Errorf("%s does not accept this API key (%w)", name, err)
 	case status.Status == http.StatusNotFound:
-		err = fmt.Errorf("there is no MCP endpoint at %s (%w): Fairlead's are /mcp and /sse", name, err)
+		err = fmt.Errorf("there is no MCP endpoint at %s (%w)", name, err)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("%s did not answer within %s (%s)", name, t.wait, cause(err))

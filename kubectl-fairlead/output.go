@@ -9,7 +9,6 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
-	"time"
 	"unicode"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -135,9 +134,7 @@ func printTrace(w io.Writer, t *client.Trace) {
 	fmt.Fprintf(w, "  done          %s\n", millis(t.TotalMillis))
 }
 
-func millis(ms float64) string {
-	return time.Duration(ms * float64(time.Millisecond)).Round(100 * time.Microsecond).String()
-}
+func millis(ms float64) string { return fmt.Sprintf("%.1f ms", ms) }
 
 func size(n int64) string {
 	if n == 1 {

@@ -10,6 +10,7 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/yaml"
 
 	"fairlead.dev/fairlead/controllers/resources"
@@ -63,7 +64,7 @@ func render(ctx context.Context, s streams, files []string, defaults resources.D
 				}
 			}
 			first = false
-			data, err := yaml.Marshal(object)
+			data, err := encode(object)
 			if err != nil {
 				return fmt.Errorf("failed to encode %s: %w", object.GetName(), err)
 			}
@@ -81,4 +82,15 @@ func refuse(s streams, problems []manifest.Problem) error {
 		s.say("%s", p)
 	}
 	return &exitError{code: codeFailed}
+}
+
+// encode leaves out status, which the types write even when it is empty and the
+// operator never applies.
+func encode(object resources.Object) ([]byte, error) {
+	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
+	if err != nil {
+		return nil, err
+	}
+	delete(fields, "status")
+	return yaml.Marshal(fields)
 }

@@ -45,7 +45,7 @@ on. Tools may call backends on this machine, and calls may ask for a trace
   kubectl fairlead serve -f servers.yaml --name orders --listen 127.0.0.1:9000`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			level := slog.LevelError
+			level := slog.LevelWarn
 			if verbose {
 				level = slog.LevelDebug
 			}

@@ -132,7 +132,7 @@ func (j *Judge) schema(ctx context.Context, o *manifest.Object) []manifest.Probl
 		errs = append(errs, ruleErrs...)
 	}
 	for _, e := range errs {
-		problems = append(problems, o.Problem(strings.TrimPrefix(e.Field, "<nil>"), body(e)))
+		problems = append(problems, o.Problem(strings.TrimPrefix(e.Field, "<nil>"), e.ErrorBody()))
 	}
 	return problems
 }
@@ -146,18 +146,6 @@ func blocking(errs field.ErrorList) bool {
 		}
 		return false
 	})
-}
-
-// body is the error without its path. The value is left out where it is a whole
-// object: it would bury the message.
-func body(e *field.Error) string {
-	if e.Type == field.ErrorTypeInvalid && e.Detail != "" {
-		switch e.BadValue.(type) {
-		case map[string]any, []any, nil:
-			return e.Detail
-		}
-	}
-	return e.ErrorBody()
 }
 
 // CompileProblems turns the error of a compilation into problems: what the

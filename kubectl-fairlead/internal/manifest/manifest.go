@@ -21,6 +21,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
 	fairleadv1alpha1 "fairlead.dev/fairlead/api/v1alpha1"
@@ -276,13 +277,18 @@ func configMapValues(o *Object) (map[string][]byte, error) {
 	return values, nil
 }
 
-// strict decodes an object into its type and refuses unknown fields.
+// strict decodes an object into its type as the API server does: names are
+// case-sensitive and unknown ones refused.
 func strict(o *Object, into any) error {
 	raw, err := o.MarshalJSON()
 	if err != nil {
 		return err
 	}
-	return yaml.UnmarshalStrict(raw, into)
+	unknown, err := kjson.UnmarshalStrict(raw, into)
+	if err == nil && len(unknown) > 0 {
+		err = errors.Join(unknown...)
+	}
+	return err
 }
 
 // checkNames refuses what would not stay in its folder.
