@@ -107,7 +107,8 @@ func (a *access) permitsOrigin(r *http.Request, origin string) bool {
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || origin != u.Scheme+"://"+u.Host {
 		return false
 	}
-	if a.named(hostname(u.Host)) {
+	// Each server's hosts hold localhost, for those who forward a port.
+	if host := hostname(u.Host); a.named(host) && !isLocalhost(host) {
 		return true
 	}
 	return strings.EqualFold(u.Host, r.Host) && a.permits(r, hostname(u.Host))

@@ -34,7 +34,7 @@ var commonScenarios = []scenario{
 		name:  "origins",
 		musts: []string{"origin", "refusal-body"},
 		run: func(t *testing.T) {
-			w := newWorld(t, worldOptions{access: httpserver.Access{Hosts: []string{"orders.example.com", "*.shop.example.com"}, Origins: []string{"https://app.example.org"}}})
+			w := newWorld(t, worldOptions{access: httpserver.Access{Hosts: []string{"orders.example.com", "*.shop.example.com", "localhost", "127.0.0.1"}, Origins: []string{"https://app.example.org"}}})
 			host := strings.TrimPrefix(w.url, "http://")
 			tests := []struct {
 				name, origin, host string
@@ -48,6 +48,7 @@ var commonScenarios = []scenario{
 				{name: "the wildcard's parent", origin: "https://shop.example.com"},
 				{name: "this server itself", origin: w.url, want: true},
 				{name: "another port of this machine", origin: "http://127.0.0.1:1"},
+				{name: "another program of this machine", origin: "http://localhost:1"},
 				{name: "foreign", origin: "https://evil.example"},
 				{name: "rebound: origin and host are foreign alike", origin: "http://evil.example", host: "evil.example"},
 				{name: "listed with another scheme", origin: "http://app.example.org"},
