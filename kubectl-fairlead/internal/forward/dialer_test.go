@@ -143,7 +143,7 @@ func (c *cluster) stream(pod string, s httpstream.Stream) {
 // get asks a pod for its name over a new connection.
 func get(ctx context.Context, d *forward.Dialer) (string, error) {
 	transport := &http.Transport{DialContext: d.DialContext, DisableKeepAlives: true}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/", http.NoBody)
 	if err != nil {
 		return "", err
 	}
