@@ -2,7 +2,7 @@
 # Copyright The Fairlead Authors.
 # SPDX-License-Identifier: Apache-2.0
 
-# From nothing to answered tool calls on a real cluster: hack/demo/demo.sh up|down, by `make demo` and `make demo-down`.
+# From nothing to answered tool calls on a real cluster: hack/demo/demo.sh build|up|down, by `make demo` and `make demo-down`.
 #
 #   CLUSTER        local (default): the cluster of hack/cluster; current: the current context of kubectl, after a question
 #   IMAGE_PREFIX   registry and folder of the images; docker.io/local by default
@@ -211,20 +211,25 @@ show() {
 
 next() {
   local kubectl=kubectl
-  [[ $CLUSTER == local ]] && kubectl="bin/cluster kubectl --"
+  printf '\nOrders serves at %s. Try next:\n\n  echo alice-demo-key-41f7b2 >key.txt\n' "$1"
+  if [[ $CLUSTER == local ]]; then
+    kubectl="bin/cluster kubectl --"
+    echo "  export KUBECONFIG=$KUBECONFIG"
+  fi
   cat <<TEXT
-
-Orders serves at $1. Try next:
-
-  echo alice-demo-key-41f7b2 >key.txt
-$([[ $CLUSTER == local ]] && echo "  export KUBECONFIG=$KUBECONFIG")
   bin/kubectl-fairlead watch default/orders --api-key-file key.txt    # leave it running in another terminal
   $kubectl edit flmcp orders    # change a tool: the watch shows it within a minute, nobody is cut off
   bin/kubectl-fairlead call default/orders refund_order -a id=1002 -a reason=late --api-key-file key.txt
-  npx @modelcontextprotocol/inspector --cli $([[ $1 == http* ]] && echo "$1" || echo URL) --transport http --method tools/list \\
-      --header "Authorization: Bearer \$(cat key.txt)"
-  make demo-down$([[ $CLUSTER == current ]] && echo " CLUSTER=current")
 TEXT
+  if [[ $CLUSTER == local ]]; then
+    cat <<TEXT
+  npx @modelcontextprotocol/inspector --cli $1 --transport http --method tools/list \\
+      --header "Authorization: Bearer \$(cat key.txt)"    # Node 22 or later
+  make demo-down
+TEXT
+  else
+    echo "  make demo-down CLUSTER=current"
+  fi
 }
 
 down() {
@@ -247,7 +252,8 @@ case "$CLUSTER" in
   *) fail "CLUSTER is local or current, not $CLUSTER" ;;
 esac
 case "${1:-}" in
+  build) build ;;
   up) up ;;
   down) down ;;
-  *) fail "usage: hack/demo/demo.sh up|down" ;;
+  *) fail "usage: hack/demo/demo.sh build|up|down" ;;
 esac
