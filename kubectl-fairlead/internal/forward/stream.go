@@ -21,13 +21,16 @@ import (
 // maxFailure bounds what a kubelet says about a failure, in bytes.
 const maxFailure = 4 << 10
 
+// failureTimeout bounds the wait for what a kubelet says when a stream ended.
+const failureTimeout = 500 * time.Millisecond
+
 // stream is a pair of streams as a net.Conn. It has no deadlines: an
 // http.Transport without TLS sets none.
 type stream struct {
 	tunnel   *tunnel
 	data     httpstream.Stream
 	failures httpstream.Stream
-	failure  chan string // gets one value when the error stream ends
+	failure  chan string // gets one value when the error stream ends, and is closed
 	once     sync.Once
 }
 
@@ -37,6 +40,7 @@ func newStream(t *tunnel, failures, data httpstream.Stream) *stream {
 		// It ends with the connection: Close resets the stream.
 		text, _ := io.ReadAll(io.LimitReader(failures, maxFailure))
 		s.failure <- strings.TrimSpace(string(text))
+		close(s.failure)
 	}()
 	return s
 }
@@ -48,12 +52,15 @@ func (s *stream) Read(p []byte) (int, error) {
 	if n > 0 || err == nil {
 		return n, err
 	}
+	// The reason and the end come on two streams, in any order.
+	timer := time.NewTimer(failureTimeout)
+	defer timer.Stop()
 	select {
 	case text := <-s.failure:
 		if text != "" {
 			return 0, fmt.Errorf("pod %s: %s", s.tunnel.pod, text)
 		}
-	default:
+	case <-timer.C:
 	}
 	if errors.Is(err, io.EOF) && !alive(s.tunnel.conn) {
 		return 0, fmt.Errorf("lost pod %s: %w", s.tunnel.pod, errNoPod)
