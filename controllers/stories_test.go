@@ -474,6 +474,38 @@ func TestStoryRefusedByTheAPIServer(t *testing.T) {
 	s.want(server, "Accepted=True/Accepted")
 }
 
+// TestStoryNamespaceEnds: a namespace that is being deleted takes no new
+// objects; that is no failure, and trying again is of no use.
+func TestStoryNamespaceEnds(t *testing.T) {
+	t.Parallel()
+	s := newStory(t)
+	server := s.serving("minimal")
+	s.delete(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.namespace}})
+	service := named(s, &corev1.Service{}, "hello-mcp")
+	tries := func() (n int) {
+		for _, request := range suite.writes.writesIn(s.namespace) {
+			if strings.Contains(request, "/services/hello-mcp") {
+				n++
+			}
+		}
+		return n
+	}
+	before := tries()
+	s.delete(service)
+	for want := before + 1; want <= before+2; want++ {
+		s.eventually(func() string {
+			if got := tries(); got < want {
+				return fmt.Sprintf("%d tries, want %d", got, want)
+			}
+			return ""
+		})
+		edit(s, server, func(m *fairleadv1alpha1.MCPServer) { m.Spec.Title = fmt.Sprint("Edit ", want) })
+	}
+	if text := suite.logs.String(); strings.Contains(text, "unable to create new content in namespace "+s.namespace) {
+		t.Errorf("the end of a namespace was logged as an error:\n%s", lastLines(text, 5))
+	}
+}
+
 func TestStoryIngress(t *testing.T) {
 	t.Parallel()
 	s := newStory(t)

@@ -19,7 +19,8 @@ import (
 	"fairlead.dev/fairlead/test/clients"
 )
 
-// slow is a backend that streams for some seconds, and a tool that calls it.
+// slow is a backend that streams for longer than a pod settles, and a tool that
+// calls it.
 const slow = `
 apiVersion: apps/v1
 kind: Deployment
@@ -35,7 +36,7 @@ spec:
       - name: tracker
         image: docker.io/local/fairlead-demo-backend:dev
         imagePullPolicy: IfNotPresent
-        env: [{name: API_TOKEN, value: not-a-secret-here}]
+        env: [{name: API_TOKEN, value: not-a-secret-here}, {name: PACE, value: 2s}]
         ports: [{containerPort: 8080}]
         readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1}
         securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}
@@ -55,10 +56,10 @@ spec:
   replicas: 1
   drain: {window: 5s, callTimeout: 30s}
   tools:
-  - name: track
+  - name: follow
     description: Follows an order for some seconds.
     http:
-      url: http://tracker.NAMESPACE.svc/orders/1001/track
+      url: http://tracker.NAMESPACE.svc/orders/1005/events
       headers: {X-API-Token: not-a-secret-here}
       response: {stream: NDJSON}
 `
@@ -77,10 +78,12 @@ func TestCallOutlivesItsPod(t *testing.T) {
 
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
+	// kube-proxy learns of a ready pod a moment after the operator does.
+	eventually(t, "an answering Service", func(ctx context.Context) error { return reach(ctx, base(ns, "slow")) })
 	progress := make(chan struct{}, 64)
 	answer := make(chan error, 1)
 	go func() {
-		answer <- clients.CallWithProgress(ctx, c.base(t, ns, "slow"), "track", func() {
+		answer <- clients.CallWithProgress(ctx, base(ns, "slow"), "follow", func() {
 			select {
 			case progress <- struct{}{}:
 			default:

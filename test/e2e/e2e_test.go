@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -176,13 +177,18 @@ func (c *cluster) ready(t *testing.T, namespace, name string) *v1alpha1.MCPServe
 }
 
 // base is the address of a server's Service inside of the cluster.
-func (c *cluster) base(t *testing.T, namespace, name string) string {
-	t.Helper()
-	var service corev1.Service
-	if err := c.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: name + "-mcp"}, &service); err != nil {
-		t.Fatal(err)
+func base(namespace, name string) string {
+	return "http://" + name + "-mcp." + namespace + ".svc.cluster.local"
+}
+
+// reach says whether anything accepts connections at an address.
+func reach(ctx context.Context, address string) error {
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "tcp", strings.TrimPrefix(address, "http://")+":80")
+	if err != nil {
+		return err
 	}
-	return "http://" + service.Spec.ClusterIP
+	return conn.Close()
 }
 
 // pods lists a server's pods.
@@ -218,12 +224,12 @@ func (c *cluster) dump(t *testing.T, namespace string) {
 	var pods corev1.PodList
 	if err := c.List(ctx, &pods, client.InNamespace(namespace)); err == nil {
 		for _, p := range pods.Items {
-			t.Logf("Pod %s: %s %+v\n%s", p.Name, p.Status.Phase, p.Status.ContainerStatuses, tail(c.logs(ctx, namespace, p.Name), 40))
+			t.Logf("Pod %s: %s %+v\n%s", p.Name, p.Status.Phase, p.Status.ContainerStatuses, tail(c.logs(ctx, namespace, p.Name), 15))
 		}
 	}
 	if err := c.List(ctx, &pods, client.InNamespace(systemNamespace)); err == nil {
 		for _, p := range pods.Items {
-			t.Logf("Operator %s:\n%s", p.Name, tail(c.logs(ctx, systemNamespace, p.Name), 40))
+			t.Logf("Operator %s:\n%s", p.Name, tail(c.logs(ctx, systemNamespace, p.Name), 15))
 		}
 	}
 }

@@ -31,7 +31,7 @@ import (
 // operatorPod returns the one running pod of the operator.
 func (c *cluster) operatorPod(ctx context.Context) (*corev1.Pod, error) {
 	var pods corev1.PodList
-	if err := c.List(ctx, &pods, client.InNamespace(systemNamespace), client.MatchingLabels{"app.kubernetes.io/name": "fairlead"}); err != nil {
+	if err := c.List(ctx, &pods, client.InNamespace(systemNamespace), client.MatchingLabels{"app.kubernetes.io/name": "fairlead-operator"}); err != nil {
 		return nil, err
 	}
 	var running []*corev1.Pod

@@ -14,7 +14,7 @@ cluster() { go -C hack/cluster run . "$@"; }
 step() { printf '==> %s (%ds)\n' "$*" "$SECONDS" >&2; }
 
 step "Building images and tests"
-make images
+hack/demo/demo.sh build
 CGO_ENABLED=0 go test -c -tags e2e -o bin/e2e.test ./test/e2e
 go build -o bin/testsum ./hack/testsum
 npm ci --prefix test/clients --no-progress >&2
@@ -24,7 +24,7 @@ cluster up
 cluster load "$root"/bin/images/*.tar
 
 step "Installing the operator"
-cluster kubectl -- apply --server-side -k "$root/config/default"
+cluster kubectl -- apply --server-side --force-conflicts -k "$root/config/default"
 # Images keep their names: what ran an earlier build is replaced.
 cluster kubectl -- -n fairlead-system rollout restart deployment
 cluster kubectl -- -n fairlead-system rollout status deployment --timeout=180s
@@ -33,4 +33,4 @@ step "Testing"
 KUBECONFIG=$(cluster kubeconfig --inside)
 export KUBECONFIG FAIRLEAD_ROOT=$root
 cluster exec -- env KUBECONFIG="$KUBECONFIG" FAIRLEAD_ROOT="$root" \
-  go tool test2json -t "$root/bin/e2e.test" -test.v=test2json -test.timeout=20m -test.parallel=6 "$@" | bin/testsum
+  go tool test2json -t -p fairlead.dev/fairlead/test/e2e "$root/bin/e2e.test" -test.v=test2json -test.timeout=20m -test.parallel=6 "$@" | bin/testsum

@@ -50,14 +50,15 @@ func TestClients(t *testing.T) {
 	ns := c.namespace(t)
 	c.apply(t, ns, greeter)
 	c.ready(t, ns, "greeter")
-	base := c.base(t, ns, "greeter")
+	address := base(ns, "greeter")
+	eventually(t, "an answering Service", func(ctx context.Context) error { return reach(ctx, address) })
 	dir := filepath.Join(os.Getenv("FAIRLEAD_ROOT"), "test", "clients")
 	for _, client := range clients.All(dir) {
 		t.Run(client.Name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			answer, err := client.Run(ctx, clients.Target{
-				Base: base, APIKey: apiKey, Tool: "greet", Arguments: map[string]any{"name": "Ada"},
+				Base: address, APIKey: apiKey, Tool: "greet", Arguments: map[string]any{"name": "Ada"},
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -70,7 +71,7 @@ func TestClients(t *testing.T) {
 	t.Run("wrong key", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		target := clients.Target{Base: base, APIKey: "wrong-key-wrong-key", Tool: "greet"}
+		target := clients.Target{Base: address, APIKey: "wrong-key-wrong-key", Tool: "greet"}
 		if answer, err := clients.All(dir)[0].Run(ctx, target); err == nil {
 			t.Errorf("a wrong key got the answer %+v", answer)
 		}

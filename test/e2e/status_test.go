@@ -71,8 +71,8 @@ func TestBreakAndMend(t *testing.T) {
 	ns := c.namespace(t)
 	c.apply(t, ns, plain("^[a-z]+$", "first"))
 	c.ready(t, ns, "plain")
-	base := c.base(t, ns, "plain")
-	c.call(t, base, "first")
+	address := base(ns, "plain")
+	c.call(t, address, "first")
 
 	c.apply(t, ns, plain("(", "second"))
 	server := c.server(t, ns, "plain", v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonInvalidSpec)
@@ -83,14 +83,14 @@ func TestBreakAndMend(t *testing.T) {
 	c.server(t, ns, "plain", v1alpha1.ConditionReady, metav1.ConditionFalse, "")
 	c.server(t, ns, "plain", v1alpha1.ConditionStalled, metav1.ConditionTrue, "")
 	c.server(t, ns, "plain", v1alpha1.ConditionAvailable, metav1.ConditionTrue, "")
-	c.call(t, base, "first")
+	c.call(t, address, "first")
 
 	c.apply(t, ns, plain("^[a-z]+$", "third"))
 	server = c.ready(t, ns, "plain")
 	if meta.FindStatusCondition(server.Status.Conditions, v1alpha1.ConditionStalled) != nil {
 		t.Errorf("a mended server is still Stalled: %+v", server.Status.Conditions)
 	}
-	c.call(t, base, "third")
+	c.call(t, address, "third")
 }
 
 // TestForeignObject: an object that is not ours is never touched.
