@@ -81,7 +81,7 @@ func ready(seen observation) metav1.Condition {
 	case scaledToZero(seen):
 		c.Reason, c.Message = fairleadv1alpha1.ReasonScaledToZero, zeroMessage
 	case seen.deployment != nil && rolledOut(seen.deployment):
-		c.Status, c.Reason, c.Message = metav1.ConditionTrue, fairleadv1alpha1.ReasonServing, "all pods serve this generation"
+		c.Status, c.Reason, c.Message = metav1.ConditionTrue, fairleadv1alpha1.ReasonServing, "all pods answer and were given this generation; they take up a live edit within about a minute"
 	case seen.failure != "":
 		c.Reason, c.Message = fairleadv1alpha1.ReasonPodFailure, seen.failure
 	case deadlineExceeded(seen.deployment):

@@ -79,7 +79,8 @@ type MCPServerSpec struct {
 	Instructions string `json:"instructions,omitempty"`
 
 	// tools are what clients can call; 1 to 256, names are unique. A change is
-	// applied by running pods without a restart unless it mounts a new Secret.
+	// applied by running pods without a restart unless the Secrets that are
+	// mounted change.
 	// +required
 	// +listType=map
 	// +listMapKey=name

@@ -167,7 +167,7 @@ type Compression struct {
 type Browser struct {
 	// allowedOrigins lists the origins (scheme://host[:port]) whose pages may
 	// connect; at most 64. A request with another Origin gets 403 (MCP
-	// transports, DNS rebinding), unless the origin equals the host it asks.
+	// transports, DNS rebinding), unless the origin is one of this server's own hosts.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=64

@@ -31,7 +31,8 @@ func (s *server) leave(ctx context.Context, clients *http.Server) {
 		return
 	}
 	s.core.Leave()
-	deadline := time.Now().Add(d.CallTimeout)
+	// The pod has until the later of the two: its grace period is computed so.
+	deadline := time.Now().Add(max(d.Window, d.CallTimeout))
 	leavers := s.leavers()
 	s.logger.InfoContext(ctx, "Leaving: closing streams", "streams", len(leavers), "window", d.Window.String())
 	closeEvenly(ctx, leavers, d.Window, d.CallTimeout)

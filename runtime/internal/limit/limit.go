@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"fairlead.dev/fairlead/runtime/internal/auth"
 )
 
 // The reasons of Exceeded; they are a metric's label.
@@ -31,7 +33,8 @@ const maxIdle = 256
 type Config struct {
 	// Calls bounds the calls in flight of all principals together.
 	Calls int
-	// CallsPerPrincipal bounds the calls in flight of one principal.
+	// CallsPerPrincipal bounds the calls in flight of one principal. Anonymous
+	// callers are not bounded by it: they are many under one key.
 	CallsPerPrincipal int
 	// Streams bounds the open streams.
 	Streams int
@@ -107,7 +110,7 @@ func (l *Limiter) Call(key string) (release func(), err error) {
 		return nil, &Exceeded{Reason: ReasonCalls, Status: http.StatusServiceUnavailable, RetryAfter: time.Second, Limit: l.config.Calls}
 	}
 	p := l.byPrincipal[key]
-	if l.config.CallsPerPrincipal <= 0 || p != nil && p.calls >= l.config.CallsPerPrincipal {
+	if key != auth.AnonymousKey && (l.config.CallsPerPrincipal <= 0 || p != nil && p.calls >= l.config.CallsPerPrincipal) {
 		return nil, &Exceeded{Reason: ReasonPrincipalCalls, Status: http.StatusTooManyRequests, RetryAfter: time.Second, Limit: l.config.CallsPerPrincipal}
 	}
 	if p == nil {

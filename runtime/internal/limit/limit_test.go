@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"fairlead.dev/fairlead/runtime/internal/auth"
 	"fairlead.dev/fairlead/runtime/internal/limit"
 )
 
@@ -35,6 +36,11 @@ func TestExceeded(t *testing.T) {
 			ask:  func(l *limit.Limiter) error { _, err := l.Call("c"); return err },
 			want: &limit.Exceeded{Reason: "in_flight_calls", Status: 503, RetryAfter: time.Second, Limit: 2},
 			text: "too many calls in flight on this replica: at most 2; retry after 1s",
+		},
+		{
+			name: "anonymous callers share no limit", config: limit.Config{Calls: 9, CallsPerPrincipal: 1},
+			held: []string{auth.AnonymousKey, auth.AnonymousKey},
+			ask:  func(l *limit.Limiter) error { _, err := l.Call(auth.AnonymousKey); return err },
 		},
 		{
 			name: "principal", config: limit.Config{Calls: 9, CallsPerPrincipal: 2}, held: []string{"a", "a"},
