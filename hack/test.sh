@@ -47,6 +47,10 @@ if [[ -s $work/api-server && -z ${KUBEBUILDER_ASSETS:-} ]]; then
   assets_pid=$!
 fi
 
+if grep -qE '/test/(clients|conformance)$' "$work/all"; then
+  hack/npm.sh
+fi
+
 go build -o "$work/testsum" ./hack/testsum
 failed=0
 # Streams the results of the tests of one module, and adds their counts to the summary.

@@ -17,7 +17,7 @@ step "Building images and tests"
 hack/demo/demo.sh build
 CGO_ENABLED=0 go test -c -tags e2e -o bin/e2e.test ./test/e2e
 go build -o bin/testsum ./hack/testsum
-npm ci --prefix test/clients --no-progress >&2
+hack/npm.sh
 
 step "Starting the cluster"
 cluster up
