@@ -52,6 +52,7 @@ type Metrics struct {
 	rejections *family[prometheus.Counter]
 	refusals   map[string]*family[prometheus.Counter]
 	inFlight   prometheus.Gauge
+	outbox     prometheus.Gauge
 
 	// settingUp serializes what a new configuration changes.
 	settingUp   sync.Mutex
@@ -92,6 +93,7 @@ func New(reg prometheus.Registerer, version string) *Metrics {
 		clientsVec:  r.counters("fairlead_clients_total", "Clients that introduced themselves, by the era of the protocol and the name that they gave.", "era", "client"),
 		rejections:  newFamily(maxWords, isWord, vec1(rejections.WithLabelValues)),
 		inFlight:    r.gauge("fairlead_requests_in_flight", "HTTP requests that are being answered, event streams included."),
+		outbox:      r.gauge("fairlead_outbox_bytes", "Bytes that wait in the outboxes of all event streams."),
 		toolCalls:   r.counters("fairlead_tool_calls_total", "Calls of tools that ended, by outcome.", "tool", "outcome"),
 		toolSeconds: r.histograms("fairlead_tool_duration_seconds", "How long calls of tools took, the wait for a free slot included.", callBuckets, "tool"),
 		revision:    r.gauges("fairlead_config_revision_info", "The configuration's revision that is served; the value is 1.", "revision"),
@@ -214,6 +216,10 @@ func (m *Metrics) Sessions(era string, n int) { m.sessions.get(era).Add(float64(
 // InFlight adds n, which may be negative, to the requests that are being
 // answered.
 func (m *Metrics) InFlight(n int) { m.inFlight.Add(float64(n)) }
+
+// OutboxBytes adds n, which may be negative, to the bytes that wait in the
+// outboxes of all event streams.
+func (m *Metrics) OutboxBytes(n int) { m.outbox.Add(float64(n)) }
 
 // ConfigApplied says which revision is served from now on.
 func (m *Metrics) ConfigApplied(revision string) {

@@ -42,6 +42,7 @@ func touch(m *telemetry.Metrics) {
 	m.Sessions("sse", 1)
 	m.Refused("sse", "parse_error")
 	m.InFlight(1)
+	m.OutboxBytes(1)
 	m.ConfigApplied("5f2c5f2c5f2c5f2c")
 }
 
@@ -163,6 +164,9 @@ func TestStreams(t *testing.T) {
 	m.StreamClosed("sse", stream.WriteTimeout, time.Minute)
 	m.MessageWritten("progress", 0)
 	m.MessageWritten("progress", time.Second)
+	m.OutboxBytes(100)
+	m.OutboxBytes(-40)
+	expect(t, reg, "fairlead_outbox_bytes", "60")
 	expect(t, reg, "fairlead_sse_active_connections", "transport=sse 1", "transport=streamable 0", "transport=stateless 0")
 	expect(t, reg, "fairlead_sse_connection_duration_seconds", "reason=write_timeout 1")
 	expect(t, reg, "fairlead_sse_errors_total", "error_type=write_timeout 1")
