@@ -181,8 +181,10 @@ func authorization(t Target) []string {
 
 func runGoSDK(connect func(Target, *http.Client) mcp.Transport) func(context.Context, Target) (Answer, error) {
 	return func(ctx context.Context, t Target) (Answer, error) {
+		transport := &http.Transport{}
+		defer transport.CloseIdleConnections()
 		client := mcp.NewClient(&mcp.Implementation{Name: "fairlead-test-go-sdk", Version: "1.0.0"}, nil)
-		session, err := client.Connect(ctx, connect(t, &http.Client{Transport: bearer(t.APIKey)}), nil)
+		session, err := client.Connect(ctx, connect(t, &http.Client{Transport: bearer{t.APIKey, transport}}), nil)
 		if err != nil {
 			return Answer{}, fmt.Errorf("failed to connect to %s: %w", t.Base, err)
 		}
@@ -208,14 +210,18 @@ func runGoSDK(connect func(Target, *http.Client) mcp.Transport) func(context.Con
 	}
 }
 
-type bearer string
+// bearer adds a bearer token to each request; an empty key adds nothing.
+type bearer struct {
+	key  string
+	next http.RoundTripper
+}
 
 func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
-	if b != "" {
+	if b.key != "" {
 		r = r.Clone(r.Context())
-		r.Header.Set("Authorization", "Bearer "+string(b))
+		r.Header.Set("Authorization", "Bearer "+b.key)
 	}
-	return http.DefaultTransport.RoundTrip(r)
+	return b.next.RoundTrip(r)
 }
 
 // CallWithProgress calls a tool without arguments with the official Go SDK and

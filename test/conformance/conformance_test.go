@@ -106,7 +106,7 @@ func runSuite(t *testing.T, url, revision string) map[string][]check {
 	results := map[string][]check{}
 	for _, entry := range entries {
 		match := resultDir.FindStringSubmatch(entry.Name())
-		if match == nil || strings.HasPrefix(match[1], "tasks-") {
+		if len(match) != 2 || strings.HasPrefix(match[1], "tasks-") {
 			continue // The tasks extension is not offered.
 		}
 		data, err := os.ReadFile(filepath.Join(dir, entry.Name(), "checks.json"))
