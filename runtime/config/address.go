@@ -46,79 +46,28 @@ func DefaultNetwork(host string) string {
 	return NetworkPublic
 }
 
-// metadataAddresses are services of clouds that hand out credentials or
-// configuration and are not link-local: AWS (IPv6), Alibaba, Azure, Oracle.
-var metadataAddresses = []netip.Addr{
-	netip.MustParseAddr("fd00:ec2::254"),
-	netip.MustParseAddr("100.100.100.200"),
-	netip.MustParseAddr("168.63.129.16"),
-	netip.MustParseAddr("192.0.0.192"),
-}
-
-// nat64 and sixToFour are prefixes that carry an IPv4 address.
-var (
-	nat64     = netip.MustParsePrefix("64:ff9b::/96")
-	sixToFour = netip.MustParsePrefix("2002::/16")
-	zeroNet   = netip.MustParsePrefix("0.0.0.0/8")
-)
-
-// embedded returns the IPv4 address inside of a mapped, NAT64 or 6to4 one.
-func embedded(ip netip.Addr) netip.Addr {
-	ip = ip.Unmap().WithZone("")
-	b := ip.As16()
-	switch {
-	case nat64.Contains(ip):
-		return netip.AddrFrom4([4]byte(b[12:16]))
-	case sixToFour.Contains(ip):
-		return netip.AddrFrom4([4]byte(b[2:6]))
-	default:
-		return ip
-	}
-}
-
-// forbiddenAddress says what an address is that no backend may have; empty if
-// it may.
-func forbiddenAddress(ip netip.Addr) string {
-	ip = embedded(ip)
-	switch {
-	case ip.IsLoopback():
-		return loopback
-	case ip.IsUnspecified(), ip.Is4() && zeroNet.Contains(ip):
-		return "an unspecified address"
-	case slices.Contains(metadataAddresses, ip), ip.String() == "169.254.169.254":
-		return "a metadata service of a cloud"
-	case ip.IsLinkLocalUnicast():
-		return "a link-local address"
-	case ip.IsMulticast(), ip.String() == "255.255.255.255":
-		return "a multicast or broadcast address"
-	default:
-		return ""
-	}
-}
-
-const loopback = "this machine (loopback)"
-
-// forbiddenHost says what a host is that no backend may be; empty if it may.
+// classifyHost is ClassifyAddress for a host. A name is public as long as
+// nothing speaks against it: the dial judges what it resolves to.
 // An address in another notation than the usual one, such as 0x7f.1 or
-// 2130706433, is refused too: resolvers disagree on what it means.
-func forbiddenHost(host string) string {
+// 2130706433, is refused: resolvers disagree on what it means.
+func classifyHost(host string) (class AddressClass, what string) {
 	if ip, err := netip.ParseAddr(host); err == nil {
-		return forbiddenAddress(ip)
+		return ClassifyAddress(ip)
 	}
 	labels := strings.Split(host, ".")
 	last := labels[len(labels)-1]
 	switch {
 	case last == "localhost":
-		return loopback
+		return AddressLoopback, whatLoopback
 	case isNumber(last):
-		return "an address in an unusual notation"
+		return AddressNever, "an address in an unusual notation"
 	case labels[0] == "kubernetes" && (len(labels) == 1 || labels[1] == "default"):
-		return "the Kubernetes API server"
+		return AddressNever, "the Kubernetes API server"
 	case host == "metadata", host == "metadata.google.internal", host == "metadata.goog",
 		host == "instance-data", host == "instance-data.ec2.internal":
-		return "a metadata service of a cloud"
+		return AddressNever, whatMetadata
 	default:
-		return ""
+		return AddressPublic, ""
 	}
 }
 
@@ -135,8 +84,9 @@ func isNumber(label string) bool {
 
 // host judges where a backend is. network is the effective one.
 func (c *checker) host(path, host, network string, declared bool) {
-	if what := forbiddenHost(host); what != "" {
-		if what != loopback || !c.opts.AllowLoopback {
+	class, what := classifyHost(host)
+	if class == AddressNever || class == AddressLoopback {
+		if class == AddressNever || !c.opts.AllowLoopback {
 			c.fail(path+".url", ruleAddress, host, what)
 		}
 		return
@@ -151,19 +101,10 @@ func (c *checker) host(path, host, network string, declared bool) {
 		if declared {
 			field = ".network"
 		}
-		ip, err := netip.ParseAddr(host)
-		if err == nil && private(ip) {
+		if class == AddressPrivate {
 			c.fail(path+field, ruleNetworkPrivate, host)
-		} else if err != nil && !strings.Contains(host, ".") && !c.opts.AllowLoopback {
+		} else if !strings.ContainsAny(host, ".:") && !c.opts.AllowLoopback {
 			c.fail(path+".url", ruleNetworkShort, host)
 		}
 	}
 }
-
-func private(ip netip.Addr) bool {
-	ip = embedded(ip)
-	return ip.IsPrivate() || sharedSpace.Contains(ip)
-}
-
-// sharedSpace is carrier-grade NAT (RFC 6598), which clusters use for pods.
-var sharedSpace = netip.MustParsePrefix("100.64.0.0/10")
