@@ -267,7 +267,7 @@ func TestLimits(t *testing.T) {
 			w := newWorld(t, func(o *Options) { o.Limits = limits })
 			session := openSession(t, w.Engine, Version20251125)
 			in := func(id, name, rest string) Input {
-				return Input{Era: EraStreamable, Session: session, Principal: auth.Anonymous(), Message: legacyCall(id, name, rest)}
+				return Input{Era: EraStreamable, Session: session, Principal: auth.Principal{Key: "apikey:a", Name: "a"}, Message: legacyCall(id, name, rest)}
 			}
 			first, err := w.Accept(t.Context(), in("1", "wait", ""))
 			if err != nil {
