@@ -19,6 +19,10 @@ type Hints struct {
 	// Params are the Mcp-Param-* headers, by the part after the prefix in lower
 	// case. Nil if there are none.
 	Params map[string]string
+	// Repeated names a header that came more than once, MCP-Protocol-Version
+	// included; empty if none did. Such a request is refused: a proxy may have
+	// let it pass for a value that the engine does not look at.
+	Repeated string
 }
 
 // Input is one message and what the transport knows about it.

@@ -24,6 +24,8 @@ const (
 func (e *Engine) acceptStateless(c *Call, in *Input, env envelope) *Error {
 	c.version = Version20260728
 	switch {
+	case in.Hints.Repeated != "":
+		return refuse(KindHeaderMismatch, env.id, "header mismatch: the "+in.Hints.Repeated+" header is given more than once")
 	case in.Batch:
 		return refuse(KindInvalidRequest, env.id, "invalid request: the body must be a single message")
 	case env.form == response:

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -223,6 +224,8 @@ type request struct {
 	path   string
 	header map[string]string // "-Name" takes a default away
 	body   string
+	// repeated are headers that take the place of those of the same name.
+	repeated http.Header
 }
 
 type answer struct {
@@ -259,6 +262,7 @@ func (w *world) send(t *testing.T, ctx context.Context, q request) *http.Respons
 			r.Header.Set(name, value)
 		}
 	}
+	maps.Copy(r.Header, q.repeated)
 	response, err := client.Do(r)
 	if err != nil {
 		t.Fatal(err)

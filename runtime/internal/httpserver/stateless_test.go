@@ -19,6 +19,12 @@ func (q request) with(name, value string) request {
 	return q
 }
 
+// repeating is q with a header sent several times.
+func (q request) repeating(name string, values ...string) request {
+	q.repeated = http.Header{name: values}
+	return q
+}
+
 func (q request) without(name string) request {
 	q.header = maps.Clone(q.header)
 	delete(q.header, name)
@@ -105,6 +111,50 @@ var statelessScenarios = []scenario{
 				if got.status != tt.status || !strings.Contains(got.body, tt.body) || tt.status == 202 && got.body != "" {
 					t.Errorf("%s: %d %s, want %d with %s", tt.name, got.status, got.body, tt.status, tt.body)
 				}
+			}
+		},
+	},
+	{
+		name:  "stateless: no header twice",
+		musts: []string{"modern-mismatch"},
+		run: func(t *testing.T) {
+			w := newWorld(t, worldOptions{})
+			echo := modernCall("echo", `{"message":"hi"}`)
+			legacy := request{path: "/mcp", body: initialize("2025-11-25"), header: map[string]string{}}
+			session := w.streamableSession(t, "2025-11-25", "")
+			get := request{path: "/mcp", header: map[string]string{"Accept": "text/event-stream", "Mcp-Session-Id": session}}
+			end := get
+			end.method = http.MethodDelete
+			for _, tt := range []struct {
+				name   string
+				q      request
+				header string
+				values []string
+				body   string
+			}{
+				{"method", echo, "Mcp-Method", []string{"tools/call", "tools/list"}, `"id":1,"error":{"code":-32020`},
+				{"method, the same", echo, "Mcp-Method", []string{"tools/call", "tools/call"}, `"code":-32020`},
+				{"method, one empty", echo, "Mcp-Method", []string{"tools/call", ""}, `"code":-32020`},
+				{"name", echo, "Mcp-Name", []string{"echo", "steps"}, `"code":-32020`},
+				{"param", echo, "Mcp-Param-Region", []string{"eu", "us"}, `"code":-32020`},
+				{"param of no tool", echo, "Mcp-Param-Nothing", []string{"eu", "us"}, `"code":-32020`},
+				{"version", echo, "Mcp-Protocol-Version", []string{"2026-07-28", "2025-11-25"}, `"code":-32020`},
+				{"version, the other way", echo, "Mcp-Protocol-Version", []string{"2025-11-25", "2026-07-28"}, `"code":-32020`},
+				{"legacy version", legacy, "Mcp-Protocol-Version", []string{"2025-11-25", "2026-07-28"}, `{"error":"header_mismatch",`},
+				{"legacy version, the same", legacy, "Mcp-Protocol-Version", []string{"2025-11-25", "2025-11-25"}, `{"error":"header_mismatch",`},
+				{"legacy stream", get, "Mcp-Protocol-Version", []string{"2025-11-25", "2025-06-18"}, `{"error":"header_mismatch",`},
+				{"legacy end", end, "Mcp-Protocol-Version", []string{"2025-11-25", "2025-06-18"}, `{"error":"header_mismatch",`},
+			} {
+				got := w.do(t, tt.q.repeating(tt.header, tt.values...))
+				if got.status != http.StatusBadRequest || !strings.Contains(got.body, tt.body) {
+					t.Errorf("%s: %d %s, want 400 with %s", tt.name, got.status, got.body, tt.body)
+				}
+				if strings.HasPrefix(tt.body, `"`) && !strings.Contains(got.body, http.CanonicalHeaderKey(tt.header)+" ") {
+					t.Errorf("%s: %s does not name the header %s", tt.name, got.body, tt.header)
+				}
+			}
+			if w.sessions.Count() != 1 {
+				t.Errorf("%d sessions, want the one that was opened", w.sessions.Count())
 			}
 		},
 	},

@@ -10,6 +10,7 @@ import (
 	"cmp"
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 
 	"fairlead.dev/fairlead/runtime/internal/engine"
@@ -22,6 +23,9 @@ const (
 	// maxParams bounds the Mcp-Param-* headers that are looked at.
 	maxParams = 64
 )
+
+// single are the headers that may come once, beside the Mcp-Param-* ones.
+var single = []string{"Mcp-Method", "Mcp-Name", "Mcp-Protocol-Version"}
 
 // Transport serves the stateless side of /mcp.
 type Transport struct {
@@ -97,7 +101,11 @@ func (t *Transport) refuse(w http.ResponseWriter, r *http.Request, e *engine.Err
 func hints(h http.Header) engine.Hints {
 	hints := engine.Hints{Method: h.Get("Mcp-Method"), Name: h.Get("Mcp-Name")}
 	for key, values := range h {
-		if param, ok := strings.CutPrefix(key, paramPrefix); ok && len(values) > 0 && len(hints.Params) < maxParams {
+		param, ok := strings.CutPrefix(key, paramPrefix)
+		if len(values) > 1 && (ok || slices.Contains(single, key)) {
+			hints.Repeated = key
+		}
+		if ok && len(values) > 0 && len(hints.Params) < maxParams {
 			if hints.Params == nil {
 				hints.Params = map[string]string{}
 			}

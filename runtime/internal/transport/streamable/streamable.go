@@ -127,9 +127,17 @@ func (t *Transport) refuseMissing(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// version refuses a protocol version that no session can have negotiated. On
-// POST the engine says the same, but after the session was looked up.
+// version refuses a protocol version that no session can have negotiated, or
+// more than one: a proxy may read another of them. On POST the engine says the
+// former too, but after the session was looked up.
 func (t *Transport) version(w http.ResponseWriter, r *http.Request) bool {
+	if len(r.Header.Values(versionHeader)) > 1 {
+		t.core.Refuse(w, r, transport.Refusal{
+			Status: http.StatusBadRequest, Code: engine.KindHeaderMismatch.String(),
+			Message: "the MCP-Protocol-Version header is given more than once",
+		})
+		return false
+	}
 	v := r.Header.Get(versionHeader)
 	if v == "" || engine.LegacyVersion(v) {
 		return true
