@@ -109,7 +109,8 @@ type Error struct {
 const (
 	// OutcomeOK is a result that is not an error.
 	OutcomeOK = "ok"
-	// OutcomeToolError is a result with IsError.
+	// OutcomeToolError is a result with IsError, or arguments that the backend's
+	// templates cannot take.
 	OutcomeToolError = "tool_error"
 	// OutcomeError is a backend that failed.
 	OutcomeError = "error"

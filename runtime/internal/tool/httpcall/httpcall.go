@@ -157,7 +157,10 @@ func (e *Executor) exchange(request *http.Request, secrets redactor, timer *stop
 func (e *Executor) request(ctx context.Context, call tool.Call) (request *http.Request, secrets redactor, err error) {
 	rendered, err := e.plan.Render(tool.Vars(call))
 	if err != nil {
-		return nil, nil, e.fail("failed to build the request: "+err.Error(), nil)
+		// It is the arguments that do not fit, which is for the caller to mend.
+		refused := e.fail("failed to build the request: "+err.Error(), nil)
+		refused.Outcome = tool.OutcomeToolError
+		return nil, nil, refused
 	}
 	header := rendered.Header
 	if header == nil {

@@ -638,12 +638,16 @@ func TestArgumentsThatCannotBeSent(t *testing.T) {
 	}{
 		{name: "a path that goes up", http: config.HTTP{URL: url + "/orders/{id}"}, args: map[string]any{"id": ".."}},
 		{name: "a header with a line break", http: config.HTTP{URL: url, Headers: map[string]string{"X-Note": "${arguments.note}"}}, args: map[string]any{"id": "7", "note": "a\r\nX-Admin: 1"}},
+		{name: "text that is no number", http: config.HTTP{URL: url, Headers: map[string]string{"X-Note": "${int(arguments.note)}"}}, args: map[string]any{"id": "7", "note": "seven"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			_, err := call(t, compile(t, tt.http), options(), tool.Call{Arguments: tt.args}, nil)
 			if got, want := tool.Message(err), `tool "get_order": failed to build the request: `; !strings.HasPrefix(got, want) {
 				t.Errorf("Message = %q, want %q", got, want)
+			}
+			if got := tool.Outcome(tool.Result{}, err); got != tool.OutcomeToolError {
+				t.Errorf("Outcome = %q, want %q: the arguments are the caller's", got, tool.OutcomeToolError)
 			}
 		})
 	}

@@ -6,6 +6,7 @@ package static
 
 import (
 	"context"
+	"fmt"
 
 	"fairlead.dev/fairlead/runtime/config"
 	"fairlead.dev/fairlead/runtime/internal/tool"
@@ -19,11 +20,14 @@ func New(plan *config.StaticPlan) tool.Executor { return executor{plan: plan} }
 type executor struct{ plan *config.StaticPlan }
 
 // Run implements tool.Executor. A template that fails, for example on an
-// argument that is absent, is a failure whose text names the template.
+// argument that is absent, is an error whose text names the tool and the
+// expression. Its outcome is that of a tool error: it is for the caller to mend.
 func (e executor) Run(_ context.Context, call tool.Call, _ tool.Sink) (tool.Result, error) {
 	content, structured, isError, err := e.plan.Render(tool.Vars(call))
 	if err != nil {
-		return tool.Result{}, &tool.Error{Message: "failed to render the answer: " + err.Error()}
+		return tool.Result{}, &tool.Error{
+			Outcome: tool.OutcomeToolError, Message: fmt.Sprintf("tool %q: failed to render the answer: %s", call.Name, err),
+		}
 	}
 	return tool.Result{Content: content, Structured: structured, IsError: isError}, nil
 }

@@ -40,7 +40,12 @@ func TestRun(t *testing.T) {
 		},
 		{
 			name: "absent argument", static: config.Static{Content: []config.Content{{Text: &echo}}},
-			wantErr: "failed to render the answer: ",
+			wantErr: `tool "test": failed to render the answer: failed to evaluate ${arguments.message}: there is no "message"`,
+		},
+		{
+			name: "argument that is no number", static: config.Static{Content: []config.Content{{Text: new("${int(arguments.message)}")}}},
+			arguments: map[string]any{"message": "seven"},
+			wantErr:   `tool "test": failed to render the answer: failed to evaluate ${int(arguments.message)}: `,
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -56,11 +61,14 @@ func TestRun(t *testing.T) {
 				t.Fatal(err)
 			}
 			got, err := static.New(program.Tools[0].Static).Run(t.Context(), tool.Call{
-				Arguments: tt.arguments, Principal: auth.Principal{Name: "alice"},
+				Name: "test", Arguments: tt.arguments, Principal: auth.Principal{Name: "alice"},
 			}, nil)
 			if tt.wantErr != "" {
-				if !strings.HasPrefix(tool.Message(err), tt.wantErr) || !strings.Contains(tool.Message(err), "message") {
-					t.Errorf("Message = %q, want %q and the argument's name", tool.Message(err), tt.wantErr)
+				if !strings.HasPrefix(tool.Message(err), tt.wantErr) {
+					t.Errorf("Message = %q, want %q", tool.Message(err), tt.wantErr)
+				}
+				if got := tool.Outcome(tool.Result{}, err); got != tool.OutcomeToolError {
+					t.Errorf("Outcome = %q, want %q: the arguments are the caller's", got, tool.OutcomeToolError)
 				}
 				return
 			}
