@@ -140,8 +140,11 @@ func eventually(t *testing.T, what string, check func(ctx context.Context) error
 	t.Helper()
 	var last error
 	err := wait.PollUntilContextTimeout(t.Context(), 250*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
-		last = check(ctx)
-		return last == nil, nil
+		err := check(ctx)
+		if err == nil || ctx.Err() == nil {
+			last = err // The end of the patience explains nothing.
+		}
+		return err == nil, nil
 	})
 	if err != nil {
 		t.Fatalf("%s did not happen within %s: %v", what, patience, last)
