@@ -39,6 +39,9 @@ func (a *answer) streamed(ctx context.Context, sink tool.Sink, events eventSourc
 	var steps steps
 	for {
 		event, err := events.next()
+		if errors.Is(err, io.EOF) && ctx.Err() != nil {
+			err = context.Cause(ctx) // Over TLS, closing at a timeout can look like a clean end.
+		}
 		if errors.Is(err, io.EOF) || err == nil && a.isEnd(event) {
 			return a.lastResult(last), nil
 		}

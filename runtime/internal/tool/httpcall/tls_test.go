@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -91,4 +92,34 @@ func TestTLS(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestEndAfterTimeout: the end of a stream whose call is over is no result,
+// since closing a TLS connection can look like a clean end of the body.
+func TestEndAfterTimeout(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	e := New(&config.HTTPPlan{Stream: config.StreamSSE}, Options{Tool: "t"})
+	t.Cleanup(e.Close)
+	a := &answer{executor: e}
+	got, err := a.streamed(ctx, nil, newEventReader(&endAtCancel{cancel: cancel, text: "data: part\n\n"}, 1<<10))
+	if err == nil {
+		t.Errorf("got the result %s of a stream that was cut", got.Content)
+	}
+}
+
+// endAtCancel ends its text cleanly, just after the call was cancelled.
+type endAtCancel struct {
+	cancel context.CancelFunc
+	text   string
+}
+
+func (r *endAtCancel) Read(p []byte) (int, error) {
+	if r.text == "" {
+		r.cancel()
+		return 0, io.EOF
+	}
+	n := copy(p, r.text)
+	r.text = r.text[n:]
+	return n, nil
 }
