@@ -21,6 +21,7 @@ import (
 	"fairlead.dev/fairlead/runtime/config"
 	"fairlead.dev/fairlead/runtime/internal/httpserver"
 	"fairlead.dev/fairlead/runtime/internal/telemetry"
+	"fairlead.dev/fairlead/runtime/internal/transport"
 )
 
 // Defaults of Options.
@@ -80,6 +81,9 @@ func (o Options) withDefaults() (Options, *slog.LevelVar) {
 	if o.Logger == nil {
 		o.Logger = telemetry.NewLogger(os.Stderr, level)
 	}
+	o.Logger = telemetry.Annotate(o.Logger, func(ctx context.Context) []slog.Attr {
+		return transport.LogAttrs(ctx, telemetry.HashSession)
+	})
 	if o.Version == "" {
 		o.Version = "devel"
 	}

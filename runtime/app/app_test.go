@@ -44,6 +44,7 @@ type running struct {
 	cancel context.CancelFunc
 	ended  chan error
 	swaps  chan error
+	logger *slog.Logger // nil discards
 }
 
 func configuration(description string) string {
@@ -70,11 +71,14 @@ func (r *running) run(t *testing.T) *running {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	r.cancel = cancel
+	if r.logger == nil {
+		r.logger = slog.New(slog.DiscardHandler)
+	}
 	ready := make(chan struct{})
 	go func() {
 		r.ended <- Run(ctx, Options{
 			ConfigFile: r.file, SecretsDir: filepath.Join(filepath.Dir(r.file), "secrets"),
-			Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler), Version: "v0.0.0-test", AllowLoopback: true,
+			Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0", Logger: r.logger, Version: "v0.0.0-test", AllowLoopback: true,
 			Drain: &Drain{Settle: time.Millisecond, Window: 20 * time.Millisecond, CallTimeout: time.Second},
 			OnReady: func(listen, admin net.Addr) {
 				r.url, r.admin = "http://"+listen.String(), "http://"+admin.String()

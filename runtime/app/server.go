@@ -85,7 +85,7 @@ func newServer(ctx context.Context, o Options, level *slog.LevelVar, first loade
 	s.sessions = session.New(sessionOptions(c), func(era engine.Era, delta int) { s.metrics.Sessions(era.String(), delta) })
 	s.core = transport.New(transport.Options{
 		Engine: s.engine, Sessions: s.sessions, Streams: s.limits, Settings: settings(c), Logger: o.Logger,
-		Observer: s.metrics, Queued: s.metrics.OutboxBytes, Refused: s.metrics.Rejected, HashID: telemetry.HashSession,
+		Observer: s.metrics, Queued: s.metrics.OutboxBytes, Refused: s.metrics.Rejected,
 	})
 	s.stateless = stateless.New(s.core)
 	s.handler = httpserver.New(httpserver.Options{

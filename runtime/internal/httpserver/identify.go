@@ -45,8 +45,8 @@ func (w *statusWriter) Write(b []byte) (int, error) {
 // Unwrap gives http.ResponseController the deadlines and flushes below.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// identified is the outermost of the chain: it gives the request an id, keeps a
-// panic from ending the process, and logs.
+// identified is the outermost of the chain: it gives the request an id, which
+// log lines in its course name, keeps a panic from ending the process, and logs.
 func (h *Handler) identified(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(writer http.ResponseWriter, r *http.Request) {
 		w := &statusWriter{ResponseWriter: writer}
@@ -54,22 +54,23 @@ func (h *Handler) identified(next http.Handler) http.Handler {
 		w.Header().Set("X-Request-Id", id)
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Referrer-Policy", "no-referrer")
+		r = r.WithContext(transport.WithRequest(r.Context(), id, transport.SessionID(r)))
 		h.count(1)
 		defer h.count(-1)
-		defer h.done(w, r, id, time.Now())
+		defer h.done(w, r, time.Now())
 		next.ServeHTTP(w, r)
 	})
 }
 
 // done is deferred: it answers for a handler that panicked, or ends its
 // connection if the answer had begun.
-func (h *Handler) done(w *statusWriter, r *http.Request, id string, began time.Time) {
+func (h *Handler) done(w *statusWriter, r *http.Request, began time.Time) {
 	cause, ctx := recover(), r.Context() //nolint:revive // done is the function that is deferred.
 	if err, ok := cause.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		panic(http.ErrAbortHandler)
 	}
 	if cause != nil {
-		h.Logger.ErrorContext(ctx, "Recovered from a panic", "requestId", id, "cause", cause, "stack", string(debug.Stack()))
+		h.Logger.ErrorContext(ctx, "Recovered from a panic", "cause", cause, "stack", string(debug.Stack()))
 		if w.status != 0 {
 			panic(http.ErrAbortHandler)
 		}
@@ -77,8 +78,8 @@ func (h *Handler) done(w *statusWriter, r *http.Request, id string, began time.T
 	}
 	if h.Logger.Enabled(ctx, slog.LevelDebug) {
 		// The query may hold a session id, the path cannot.
-		h.Logger.DebugContext(ctx, "Answered a request", "requestId", id, "method", r.Method, "path", r.URL.Path, "status", w.status,
-			"seconds", time.Since(began).Seconds(), "session", h.Core.HashID(transport.SessionID(r)))
+		h.Logger.DebugContext(ctx, "Answered a request", "method", r.Method, "path", r.URL.Path, "status", w.status,
+			"seconds", time.Since(began).Seconds())
 	}
 }
 

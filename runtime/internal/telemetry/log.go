@@ -4,6 +4,7 @@
 package telemetry
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -17,6 +18,38 @@ import (
 // is level's, which may be set at any time.
 func NewLogger(w io.Writer, level *slog.LevelVar) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+}
+
+// Annotate returns a logger like l whose lines also have what attrs finds in the
+// context that they are written with.
+func Annotate(l *slog.Logger, attrs func(ctx context.Context) []slog.Attr) *slog.Logger {
+	return slog.New(annotator{Handler: l.Handler(), attrs: attrs})
+}
+
+// annotator implements Annotate.
+type annotator struct {
+	slog.Handler
+	attrs func(ctx context.Context) []slog.Attr
+}
+
+// Handle implements slog.Handler.
+func (a annotator) Handle(ctx context.Context, r slog.Record) error {
+	if attrs := a.attrs(ctx); len(attrs) > 0 {
+		// The record may share its memory with copies of the caller's.
+		r = r.Clone()
+		r.AddAttrs(attrs...)
+	}
+	return a.Handler.Handle(ctx, r)
+}
+
+// WithAttrs implements slog.Handler.
+func (a annotator) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return annotator{Handler: a.Handler.WithAttrs(attrs), attrs: a.attrs}
+}
+
+// WithGroup implements slog.Handler.
+func (a annotator) WithGroup(name string) slog.Handler {
+	return annotator{Handler: a.Handler.WithGroup(name), attrs: a.attrs}
 }
 
 // ParseLevel returns the level of logging.level; empty is Info.

@@ -5,9 +5,13 @@ package telemetry_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"log/slog"
+	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"fairlead.dev/fairlead/runtime/internal/telemetry"
 )
@@ -26,6 +30,36 @@ func TestLogger(t *testing.T) {
 	}
 	if got["msg"] != "Opening stream" || got["level"] != "DEBUG" || got["session"] != "6a840baf5d8c" {
 		t.Errorf("logged %v", got)
+	}
+}
+
+func TestAnnotate(t *testing.T) {
+	t.Parallel()
+	type key struct{}
+	var out bytes.Buffer
+	var level slog.LevelVar
+	logger := telemetry.Annotate(telemetry.NewLogger(&out, &level), func(ctx context.Context) []slog.Attr {
+		if id, ok := ctx.Value(key{}).(string); ok {
+			return []slog.Attr{slog.String("requestId", id)}
+		}
+		return nil
+	})
+	ctx := context.WithValue(t.Context(), key{}, "r-1")
+	logger.DebugContext(ctx, "Below the level")
+	logger.InfoContext(ctx, "One", "a", 1)
+	logger.With("b", 2).InfoContext(ctx, "Two")
+	logger.WithGroup("g").InfoContext(ctx, "Three", "a", 1)
+	logger.Info("Four")
+	var got []string
+	for line := range strings.Lines(out.String()) {
+		_, rest, _ := strings.Cut(line, `"msg":`)
+		got = append(got, strings.TrimSpace(rest))
+	}
+	want := []string{
+		`"One","a":1,"requestId":"r-1"}`, `"Two","b":2,"requestId":"r-1"}`, `"Three","g":{"a":1,"requestId":"r-1"}}`, `"Four"}`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("lines (-want +got):\n%s", diff)
 	}
 }
 

@@ -7,7 +7,6 @@
 package transport
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -15,7 +14,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"fairlead.dev/fairlead/runtime/internal/auth"
 	"fairlead.dev/fairlead/runtime/internal/engine"
 	"fairlead.dev/fairlead/runtime/internal/limit"
 	"fairlead.dev/fairlead/runtime/internal/session"
@@ -60,8 +58,6 @@ type Options struct {
 	Queued func(delta int)
 	// Refused learns the code of each refusal, for metrics.
 	Refused func(code string)
-	// HashID makes a session id fit for logs.
-	HashID func(id string) string
 }
 
 // Core is what the transports share. It is safe for concurrent use.
@@ -70,7 +66,6 @@ type Core struct {
 	Sessions *session.Registry
 	Logger   *slog.Logger
 	Observer stream.Observer
-	HashID   func(id string) string
 
 	streams  Streams
 	queued   func(delta int)
@@ -83,14 +78,11 @@ type Core struct {
 // New makes a Core.
 func New(o Options) *Core {
 	c := &Core{
-		Engine: o.Engine, Sessions: o.Sessions, Logger: o.Logger, Observer: o.Observer, HashID: o.HashID,
+		Engine: o.Engine, Sessions: o.Sessions, Logger: o.Logger, Observer: o.Observer,
 		streams: o.Streams, queued: o.Queued, refused: o.Refused,
 	}
 	if c.refused == nil {
 		c.refused = func(string) {}
-	}
-	if c.HashID == nil {
-		c.HashID = func(string) string { return "" }
 	}
 	c.settings.Store(&o.Settings)
 	return c
@@ -163,20 +155,6 @@ func RenderLegacy(bits uint32) []stream.Message {
 		return nil
 	}
 	return []stream.Message{{Data: engine.ListChanged(), Event: "message", Kind: "list_changed"}}
-}
-
-type principalKey struct{}
-
-// WithPrincipal notes who sends a request.
-func WithPrincipal(ctx context.Context, p auth.Principal) context.Context {
-	return context.WithValue(ctx, principalKey{}, p)
-}
-
-// Principal is who sends the request. Without WithPrincipal it is nobody, whose
-// key owns no session.
-func Principal(ctx context.Context) auth.Principal {
-	p, _ := ctx.Value(principalKey{}).(auth.Principal)
-	return p
 }
 
 // SessionID is the session that a request names, in the header of Streamable

@@ -86,7 +86,7 @@ func (t *Transport) Stream(w http.ResponseWriter, r *http.Request) {
 	options.Render = transport.RenderLegacy
 	reason := stream.Serve(w, r, out, options)
 	s.Close(reason)
-	t.warn(r.Context(), s)
+	t.warn(transport.WithSession(r.Context(), s.ID), s)
 }
 
 // warn names the client of a session of a transport that is on its way out.
@@ -96,7 +96,7 @@ func (t *Transport) warn(ctx context.Context, s *session.Session) {
 	}
 	name, version := s.State.Client()
 	t.core.Logger.WarnContext(ctx, "A client used the deprecated HTTP+SSE transport",
-		"client", name, "clientVersion", version, "session", t.core.HashID(s.ID))
+		"client", name, "clientVersion", version)
 }
 
 // Message serves POST /messages.
