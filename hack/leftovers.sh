@@ -6,7 +6,8 @@
 #   hack/leftovers.sh record DIR   writes down what there is now
 #   hack/leftovers.sh check DIR    lists what has been added since, and fails if there is anything
 # Looked at are namespaces, links, mounts, nftables tables, control groups, processes and files. Caches of Go, npm and
-# Fairlead may grow, and what .gitignore names may stay in the checkout.
+# Fairlead may grow, what .gitignore names may stay in the checkout, and other programs of the machine may write files:
+# those count whose path tells that they are ours, of a cluster's programs, of MCP clients or of a test.
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -59,7 +60,8 @@ files() {
       skip+=(-path "$path" -o)
     fi
   done
-  find /etc /var /run /tmp /opt /srv /usr/local "$HOME" -xdev \( "${skip[@]}" -false \) -prune -o \( -type f -o -type d -o -type s -o -type l \) -print 2>/dev/null || true
+  find /etc /var /run /tmp /opt /srv /usr/local "$HOME" -xdev \( "${skip[@]}" -false \) -prune -o \( -type f -o -type d -o -type s -o -type l \) -print 2>/dev/null |
+    grep -E 'fairlead|kube|cni|containerd|coredns|etcd|mcp|/Test[A-Z]' || true
   git -C "$root" status --porcelain
 }
 

@@ -38,7 +38,7 @@ fi
 
 echo "Installing ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
-log=$(mktemp)
+log=$(mktemp -t fairlead.XXXXXX)
 trap 'rm -f "$log"' EXIT
 # Nothing that is installed goes away for it: a machine may have Docker with a containerd of its own.
 if ! { apt-get update -q && apt-get install -y -q --no-install-recommends --no-remove "${missing[@]}"; } >"$log" 2>&1 </dev/null; then

@@ -24,7 +24,7 @@ if (($# == 0)); then
   set -- ./...
 fi
 
-work=$(mktemp -d)
+work=$(mktemp -d -t fairlead.XXXXXX)
 assets_pid=
 cleanup() {
   if [[ -n $assets_pid ]]; then

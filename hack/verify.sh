@@ -8,7 +8,7 @@ set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root" || exit 1
 
-work=$(mktemp -d)
+work=$(mktemp -d -t fairlead.XXXXXX)
 trap 'rm -rf "$work"' EXIT
 failed=()
 

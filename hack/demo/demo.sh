@@ -20,7 +20,7 @@ export CGO_ENABLED=0
 root=$PWD
 plugin=$root/bin/kubectl-fairlead
 sample=config/samples/orders.yaml
-private=$(mktemp -d)
+private=$(mktemp -d -t fairlead.XXXXXX)
 trap 'rm -rf "$private"' EXIT
 
 fail() {

@@ -79,7 +79,13 @@ func (n npm) command(ctx context.Context, name string, args ...string) ([]byte, 
 	bin := filepath.Join(n.dir, "node_modules", ".bin")
 	cmd := exec.CommandContext(ctx, filepath.Join(bin, name), args...)
 	cmd.Dir = n.dir
-	cmd.Env = append(os.Environ(), "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"), "NO_COLOR=1")
+	// Clients keep catalogs and credentials at home: each gets an empty one.
+	home, err := os.MkdirTemp("", "fairlead-clients-")
+	if err != nil {
+		return nil, fmt.Errorf("failed to create a home for %s: %w", name, err)
+	}
+	defer os.RemoveAll(home)
+	cmd.Env = append(os.Environ(), "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"), "HOME="+home, "NO_COLOR=1")
 	cmd.WaitDelay = 5 * time.Second
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
