@@ -189,6 +189,7 @@ func TestServeEnds(t *testing.T) {
 				out := NewOutbox(0, nil)
 				client, result := open(t, out, Options{})
 				readUntil(t, bufio.NewReader(client), "\r\n\r\n")
+				synctest.Wait() // The head's write is over: what follows does not cut it.
 				began := time.Now()
 				tt.act(t, out, client)
 				if got := <-result; got != tt.want {

@@ -99,11 +99,13 @@ func (a *answer) whole(mediaType string) (tool.Result, error) {
 
 // content maps a body to MCP content by its media type.
 func (a *answer) content(mediaType string, body []byte) (tool.Result, error) {
+	// Whatever its type: a backend that echoes its request does so in any.
+	body = a.secrets.bytes(body)
 	switch kind := kindOf(mediaType); {
 	case len(body) == 0:
 		return tool.Text(""), nil
 	case kind == kindJSON:
-		result, ok := a.jsonResult(a.secrets.bytes(body))
+		result, ok := a.jsonResult(body)
 		if !ok {
 			return tool.Result{}, a.executor.fail(fmt.Sprintf("the backend's answer says that it is %s, but it is not valid JSON", clip(mediaType, 64)), nil)
 		}
@@ -113,7 +115,7 @@ func (a *answer) content(mediaType string, body []byte) (tool.Result, error) {
 	case kind == kindAudio:
 		return binaryResult("audio", mediaType, body), nil
 	case kind == kindText, mediaType == "" && utf8.Valid(body):
-		return tool.Text(string(a.secrets.bytes(body))), nil
+		return tool.Text(string(body)), nil
 	default:
 		return blobResult("fairlead://tools/"+url.PathEscape(a.executor.options.Tool)+"/result", mediaType, body), nil
 	}

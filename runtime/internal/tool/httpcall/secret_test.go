@@ -4,11 +4,13 @@
 package httpcall_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -197,6 +199,9 @@ func TestCanarySpellings(t *testing.T) {
 	}
 }
 
+// encoded is base64 in content blocks.
+var encoded = regexp.MustCompile(`"(?:blob|data)":"([^"]*)"`)
+
 // TestCanary sends a secret to backends that give it back in every way: it
 // never comes to the client, to a log, or into a trace.
 func TestCanary(t *testing.T) {
@@ -229,6 +234,8 @@ func TestCanary(t *testing.T) {
 			}
 			send(w, string(body))
 		}},
+		{name: "bytes", h: func(w http.ResponseWriter, r *http.Request) { echo(w, r, 200, "application/octet-stream") }},
+		{name: "image", h: func(w http.ResponseWriter, r *http.Request) { echo(w, r, 200, "image/svg+xml") }},
 		{name: "no type", h: func(w http.ResponseWriter, r *http.Request) { w.Header()["Content-Type"] = nil; echo(w, r, 200, "") }},
 		{name: "events", stream: "SSE", h: func(w http.ResponseWriter, r *http.Request) { echo(w, r, 200, "text/event-stream") }},
 		{name: "lines", stream: "NDJSON", h: func(w http.ResponseWriter, r *http.Request) { echo(w, r, 200, "application/json") }},
@@ -266,6 +273,13 @@ func TestCanary(t *testing.T) {
 			var sink recorder
 			result, err := call(t, compile(t, h), o, tool.Call{Trace: true}, &sink)
 			shown := fmt.Sprintf("%s %s %+v %v %v", result.Content, result.Structured, sink.progress, err, result.Trace)
+			for _, match := range encoded.FindAllStringSubmatch(shown, -1) {
+				decoded, err := base64.StdEncoding.DecodeString(match[1])
+				if err != nil {
+					t.Error(err)
+				}
+				shown += string(decoded)
+			}
 			// Not even a good part of it.
 			if strings.Contains(shown, canary[:len(canary)-3]) {
 				t.Errorf("the secret is shown: %s", shown)
