@@ -20,6 +20,13 @@ import (
 // recursive code, not data.
 const maxDepth = 256
 
+// maxValues bounds the values in one JSON value: each costs memory, in Go up to
+// 35 times its text.
+const maxValues = 100_000
+
+// ErrTooManyValues is DecodeValue's error for more than 100,000 values in one.
+var ErrTooManyValues = fmt.Errorf("holds more than %d values", maxValues)
+
 var (
 	errNotDuration = errors.New(`must be a string of up to four numbers with a unit of h, m, s or ms, such as "1m30s"`)
 	errTooDeep     = fmt.Errorf("is nested deeper than %d levels", maxDepth)
@@ -29,11 +36,12 @@ var (
 
 // DecodeValue reads one JSON value: map[string]any, []any, string, bool, nil,
 // int64 for an integer literal that fits one, float64 for every other number.
-// Duplicate names, invalid UTF-8, numbers beyond a double, more than 256 levels
-// and trailing data are errors (RFC 7493, I-JSON).
+// Duplicate names, invalid UTF-8, numbers beyond a double, more than 256 levels,
+// more than 100,000 values (those inside of others count too) and trailing data
+// are errors (RFC 7493, I-JSON).
 func DecodeValue(data []byte) (any, error) {
-	d := jsontext.NewDecoder(bytes.NewBuffer(data))
-	v, err := decodeAny(d, 0)
+	d := valueDecoder{Decoder: jsontext.NewDecoder(bytes.NewBuffer(data))}
+	v, err := d.decodeAny(0)
 	if err != nil {
 		return nil, fmt.Errorf("failed to decode JSON: %w", err)
 	}
@@ -43,15 +51,26 @@ func DecodeValue(data []byte) (any, error) {
 	return v, nil
 }
 
-func decodeAny(d *jsontext.Decoder, depth int) (any, error) {
+// valueDecoder counts what it decodes.
+type valueDecoder struct {
+	*jsontext.Decoder
+
+	values int
+}
+
+func (d *valueDecoder) decodeAny(depth int) (any, error) {
 	if depth > maxDepth {
 		return nil, errTooDeep
 	}
+	d.values++
+	if d.values > maxValues {
+		return nil, ErrTooManyValues
+	}
 	switch d.PeekKind() {
 	case '{':
-		return decodeObject(d, depth)
+		return d.decodeObject(depth)
 	case '[':
-		return decodeArray(d, depth)
+		return d.decodeArray(depth)
 	case '0':
 		raw, err := d.ReadValue()
 		if err != nil {
@@ -59,11 +78,11 @@ func decodeAny(d *jsontext.Decoder, depth int) (any, error) {
 		}
 		return decodeNumber(string(raw))
 	default:
-		return decodeScalar(d)
+		return d.decodeScalar()
 	}
 }
 
-func decodeScalar(d *jsontext.Decoder) (any, error) {
+func (d *valueDecoder) decodeScalar() (any, error) {
 	t, err := d.ReadToken()
 	if err != nil {
 		return nil, err
@@ -78,7 +97,7 @@ func decodeScalar(d *jsontext.Decoder) (any, error) {
 	}
 }
 
-func decodeObject(d *jsontext.Decoder, depth int) (any, error) {
+func (d *valueDecoder) decodeObject(depth int) (any, error) {
 	if _, err := d.ReadToken(); err != nil {
 		return nil, err
 	}
@@ -89,7 +108,7 @@ func decodeObject(d *jsontext.Decoder, depth int) (any, error) {
 			return nil, err
 		}
 		name := t.String()
-		if object[name], err = decodeAny(d, depth+1); err != nil {
+		if object[name], err = d.decodeAny(depth + 1); err != nil {
 			return nil, err
 		}
 	}
@@ -97,13 +116,13 @@ func decodeObject(d *jsontext.Decoder, depth int) (any, error) {
 	return object, err
 }
 
-func decodeArray(d *jsontext.Decoder, depth int) (any, error) {
+func (d *valueDecoder) decodeArray(depth int) (any, error) {
 	if _, err := d.ReadToken(); err != nil {
 		return nil, err
 	}
 	array := []any{}
 	for d.PeekKind() != ']' {
-		v, err := decodeAny(d, depth+1)
+		v, err := d.decodeAny(depth + 1)
 		if err != nil {
 			return nil, err
 		}

@@ -122,6 +122,35 @@ func TestEncodeValue(t *testing.T) {
 
 // FuzzDecodeValue: what is decoded encodes to a text that decodes to the same,
 // and its text is a fixed point.
+func TestDecodeValueBoundsValues(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name string
+		in   string
+		want string
+	}{
+		{name: "as many as may be", in: "[" + strings.Repeat("0,", 99_998) + "0]"},
+		{name: "one more", in: "[" + strings.Repeat("0,", 99_999) + "0]", want: "holds more than 100000 values"},
+		{name: "arrays inside of an object", in: `{"a":[` + strings.Repeat("[],", 1<<20) + "[]]}", want: "holds more than 100000 values"},
+		{name: "spread over siblings", in: `[` + strings.Repeat("[0,0,0],", 25_000) + "0]", want: "holds more than 100000 values"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			v, err := DecodeValue([]byte(tt.in))
+			if tt.want == "" {
+				if err != nil {
+					t.Fatalf("DecodeValue() = %v, want no error", err)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), tt.want) || v != nil {
+				t.Errorf("DecodeValue() = %T, %v, want nil and an error with %q", v, err, tt.want)
+			}
+		})
+	}
+}
+
 func FuzzDecodeValue(f *testing.F) {
 	for _, seed := range []string{`{"a":[1,2.5,-0,1e20,9007199254740993,"é\u0000",null,true]}`, `1E400`, `[[[]]]`, "\"\xff\"", `{"a":1,"a":1}`, `9223372036854775808`, `-1e-320`} {
 		f.Add([]byte(seed))
