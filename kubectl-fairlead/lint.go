@@ -82,7 +82,7 @@ func lint(ctx context.Context, s streams, files []string, output string) error {
 		problems = append(problems, v.Problems...)
 	}
 	report.Problems = append(report.Problems, problems...)
-	report.OK = len(problems) == 0
+	report.OK = len(problems) == 0 && len(report.Servers) > 0
 	if output == "json" {
 		if err := printJSON(s.out, report); err != nil {
 			return err
@@ -98,7 +98,7 @@ func lint(ctx context.Context, s streams, files []string, output string) error {
 		}
 	}
 	switch {
-	case !report.OK:
+	case len(problems) > 0:
 		return &exitError{code: codeFailed}
 	case len(report.Servers) == 0:
 		return &exitError{code: codeUsage, err: errors.New("there is no MCPServer in what was given")}
@@ -114,6 +114,12 @@ func judge(ctx context.Context, s streams, files []string, defaults resources.De
 	}
 	objects, problems := manifest.Read(files, s.in)
 	for _, o := range objects {
+		if o.Misnamed() {
+			problems = append(problems, manifest.Problem{
+				File: o.File, Object: o.String(), Path: "kind",
+				Message: fmt.Sprintf("%q is no kind of %s: use MCPServer", o.GetKind(), o.GroupVersionKind().Group),
+			})
+		}
 		if o.IsServer() {
 			servers = append(servers, o)
 			verdicts = append(verdicts, judge.Server(ctx, o, defaults))

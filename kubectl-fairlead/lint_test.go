@@ -29,6 +29,14 @@ func TestLint(t *testing.T) {
 			out: "-: MCPServer second: spec.tools[0].statik: unknown field\n-: MCPServer second: spec.tools[0]: Invalid value: exactly one of the fields in [http static] must be set\n-: MCPServer hello: ok, 1 tool, revision REVISION\n",
 		},
 		{name: "no YAML", stdin: "a: [", args: []string{"-f", "-"}, code: codeFailed, out: "-: document 1: yaml: line 1: did not find expected node content\n"},
+		{
+			name: "misspelt kind", stdin: "apiVersion: fairlead.dev/v1alpha1\nkind: MCPSever\nmetadata: {name: a}\n", args: []string{"-f", "-"}, code: codeFailed,
+			out: `-: MCPSever a: kind: "MCPSever" is no kind of fairlead.dev: use MCPServer` + "\n",
+		},
+		{
+			name: "no server as JSON", stdin: "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\n", args: []string{"-f", "-", "-o", "json"}, code: codeUsage,
+			out: "{\n  \"ok\": false,\n  \"servers\": [],\n  \"problems\": []\n}\n", errs: "Error: there is no MCPServer in what was given\n",
+		},
 		{name: "no server", stdin: "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\n", args: []string{"-f", "-"}, code: codeUsage, errs: "Error: there is no MCPServer in what was given\n"},
 		{name: "no file", args: []string{"-f", "testdata/nothing.yaml"}, code: codeFailed, out: "testdata/nothing.yaml: no such file or directory\n"},
 		{name: "an unknown output", args: []string{"-f", "-", "-o", "xml"}, code: codeUsage, errs: "Error: unknown output \"xml\": use text or json\n"},

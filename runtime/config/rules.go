@@ -38,6 +38,7 @@ const (
 	ruleSchemaJSON
 	ruleSchemaRoot
 	ruleSchemaKeyword
+	ruleSchemaStray
 	ruleSchemaRegexp
 	ruleSchemaDialect
 	ruleSchemaRemote
@@ -119,6 +120,7 @@ var ruleFormats = [ruleCount]string{
 	ruleSchemaJSON:     "cannot be read: %s",
 	ruleSchemaRoot:     `the type must be "object": MCP passes arguments and structuredContent as objects`,
 	ruleSchemaKeyword:  "must be %s",
+	ruleSchemaStray:    "%s is a field of the tool and means nothing in its schema: indent it like inputSchema",
 	ruleSchemaRegexp:   "%q is not a regular expression that can be used here (RE2: no look-around, no back-references): %s",
 	ruleSchemaDialect:  "%q is not supported: leave it out, or use https://json-schema.org/draft/2020-12/schema or http://json-schema.org/draft-07/schema#",
 	ruleSchemaRemote:   "%q is not local: schemas are never fetched; copy the target into $defs and refer to it as #/$defs/<name>",

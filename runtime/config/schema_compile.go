@@ -53,10 +53,20 @@ func (s *schemaCompiler) fail(path string, r rule, args ...any) {
 	s.check.errs = append(s.check.errs, &FieldError{Path: s.at, Message: message, rule: r})
 }
 
+// strayFields are fields of a tool that no dialect uses as keywords. JSON Schema
+// lets unknown keywords pass, so that one step of indentation too many would
+// silently take a tool's access rule away.
+var strayFields = []string{"access", "annotations", "http", "inputSchemaJSON", "maxConcurrency", "outputSchema", "state", "static", "timeout"}
+
 func (s *schemaCompiler) dialect() {
 	object, ok := s.tree.(map[string]any)
 	if !ok {
 		return
+	}
+	for _, field := range strayFields {
+		if _, ok := object[field]; ok {
+			s.fail(member(s.base(), field), ruleSchemaStray, field)
+		}
 	}
 	v, ok := object["$schema"]
 	if !ok {

@@ -82,6 +82,12 @@ func (o *Object) IsServer() bool {
 	return o.GroupVersionKind().Group == fairleadv1alpha1.GroupVersion.Group && o.GetKind() == "MCPServer"
 }
 
+// Misnamed says that the object is of our group, but of no kind that is there,
+// such as one with a slip of the pen.
+func (o *Object) Misnamed() bool {
+	return o.GroupVersionKind().Group == fairleadv1alpha1.GroupVersion.Group && o.GetKind() != "MCPServer"
+}
+
 // Read reads the files, and those directly in folders whose names end in .yaml,
 // .yml or .json; "-" is stdin. It goes on after a problem, to find all.
 func Read(names []string, stdin io.Reader) (objects []*Object, problems []Problem) {
