@@ -285,7 +285,23 @@ func TestLimits(t *testing.T) {
 			} else {
 				wrong.Release()
 			}
+			for _, name := range []string{"echo", "missing"} {
+				// No place, no memory: not even to learn what is wrong.
+				_, err = w.Accept(t.Context(), in("4", name, `,"arguments":{"x":[`+strings.Repeat("[],", maxUnreserved)+`1e999]}`))
+				want := tt.want
+				if name == "missing" {
+					want = KindInvalidParams
+				}
+				if !errors.As(err, &e) || e.Kind != want {
+					t.Errorf("large call of %s: error = %v, want kind %s", name, err, want)
+				}
+			}
 			first.Release()
+			// A refusal for the arguments leaves no place taken.
+			_, err = w.Accept(t.Context(), in("5", "echo", `,"arguments":{"x":[`+strings.Repeat("[],", 100_000)+`0]}`))
+			if !errors.As(err, &e) || e.Kind != KindInvalidParams || !strings.Contains(e.Message, "more than 100000 values") {
+				t.Errorf("call with too many values: error = %v", err)
+			}
 			again, err := w.Accept(t.Context(), in("2", "total", ""))
 			if err != nil {
 				t.Fatal(err)

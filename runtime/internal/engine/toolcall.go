@@ -29,7 +29,12 @@ type toolParams struct {
 	trace     bool
 }
 
-// acceptToolCall finds the tool, authorizes, validates and reserves.
+// maxUnreserved bounds in bytes the arguments that are decoded without a place
+// among the running calls.
+const maxUnreserved = 4 << 10
+
+// acceptToolCall finds the tool, authorizes, reserves and validates, in this
+// order: decoded arguments take many times the memory of their text.
 func (e *Engine) acceptToolCall(c *Call, in *Input, params []byte) *Error {
 	p, err := readToolParams(c.id, params)
 	if err != nil {
@@ -40,10 +45,7 @@ func (e *Engine) acceptToolCall(c *Call, in *Input, params []byte) *Error {
 			return err
 		}
 	}
-	arguments, err := decodeArguments(c.id, p.arguments)
-	if err != nil {
-		return err
-	}
+	var full *Error
 	// A swap may close an executor between finding it and keeping it open; the
 	// revision after it has the tool or not. Swaps are rare: a second look is
 	// enough, more would mean that something is broken.
@@ -54,23 +56,44 @@ func (e *Engine) acceptToolCall(c *Call, in *Input, params []byte) *Error {
 		if state == catalog.Unknown || !t.Visible(c.principal, st.policy) {
 			return refuse(KindInvalidParams, c.id, "unknown tool "+brief(p.name))
 		}
-		c.tool, c.state, c.arguments = t, st, arguments
+		c.tool, c.state = t, st
+		if c.arguments == nil {
+			if full, err = e.admit(c, p.arguments); err != nil {
+				return err
+			}
+		}
 		if c.era == EraStateless {
-			if err := checkParams(c.id, in.Hints.Params, t.HeaderParams, arguments); err != nil {
+			if err := checkParams(c.id, in.Hints.Params, t.HeaderParams, c.arguments); err != nil {
 				return err
 			}
 		}
 		if e.answerItself(c, state) {
+			c.giveBack()
 			return nil
+		}
+		if full != nil {
+			return full
 		}
 		var ok bool
 		if c.executor, c.releaseTool, ok = t.Acquire(); ok {
 			c.progressToken = p.token
 			c.trace = p.trace && st.trace
-			return e.reserve(c)
+			return nil
 		}
 	}
 	return refuse(KindInternal, c.id, "internal error: the tool is being replaced, try again")
+}
+
+// admit reserves a place and decodes the arguments. What the engine answers
+// itself needs no place, so small arguments are decoded without one: full is
+// then the refusal for a call that must run.
+func (e *Engine) admit(c *Call, arguments []byte) (full, err *Error) {
+	full = e.reserve(c)
+	if full != nil && len(arguments) > maxUnreserved {
+		return full, full
+	}
+	c.arguments, err = decodeArguments(c.id, arguments)
+	return full, err
 }
 
 // answerItself answers calls that must not reach the tool: of one that is
@@ -112,6 +135,14 @@ func (e *Engine) reserve(c *Call) *Error {
 	return refused
 }
 
+// giveBack gives the place back before the call ends.
+func (c *Call) giveBack() {
+	if c.releaseReserve != nil {
+		c.releaseReserve()
+		c.releaseReserve = nil
+	}
+}
+
 func readToolParams(id, params []byte) (toolParams, *Error) {
 	var p toolParams
 	name, ok := optional(params, "name")
@@ -148,6 +179,9 @@ func decodeArguments(id, raw []byte) (map[string]any, *Error) {
 		return map[string]any{}, nil
 	}
 	v, err := config.DecodeValue(raw)
+	if errors.Is(err, config.ErrTooManyValues) {
+		return nil, refuse(KindInvalidParams, id, "invalid params: arguments: "+config.ErrTooManyValues.Error())
+	}
 	arguments, ok := v.(map[string]any)
 	if err != nil || !ok {
 		return nil, refuse(KindInvalidParams, id, "invalid params: arguments hold a value that is out of range")
