@@ -15,10 +15,11 @@ func (h *Handler) mcp(w http.ResponseWriter, r *http.Request) {
 	version := r.Header.Get("Mcp-Protocol-Version")
 	switch r.Method {
 	case http.MethodPost:
-		body, ok := h.Core.ReadBody(w, r)
+		body, release, ok := h.Core.ReadBody(w, r)
 		if !ok {
 			return
 		}
+		defer release()
 		if engine.EraOf(version, body) == engine.EraStateless {
 			h.Stateless.Post(w, r, body)
 			return

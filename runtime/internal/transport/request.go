@@ -25,25 +25,41 @@ const (
 )
 
 // ReadBody reads the body of a POST that must be JSON, within the size and the
-// time of the settings. Otherwise it refuses the request and returns false.
-func (c *Core) ReadBody(w http.ResponseWriter, r *http.Request) (body []byte, ok bool) {
+// time of the settings and the budget of all bodies. Otherwise it refuses the
+// request and returns false. release gives the body's part of the budget back;
+// if ok, it must be called once, when nothing refers to the body any more.
+func (c *Core) ReadBody(w http.ResponseWriter, r *http.Request) (body []byte, release func(), ok bool) {
 	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || media != jsonType {
 		c.Refuse(w, r, Refusal{Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Message: "the Content-Type must be application/json", Close: true})
-		return nil, false
+		return nil, nil, false
 	}
 	s := c.Settings()
 	if r.ContentLength > s.MaxRequestSize {
 		c.refuseSize(w, r, s.MaxRequestSize)
-		return nil, false
+		return nil, nil, false
 	}
+	share, ok := c.reserveBody(w, r, s.MaxRequestSize)
+	if !ok {
+		return nil, nil, false
+	}
+	if body, ok = c.readBody(w, r, s); !ok {
+		share.release()
+		return nil, nil, false
+	}
+	// A subscription may last for hours: it must not hold what was not sent.
+	share.shrink(int64(len(body)))
+	return body, share.release, true
+}
+
+func (c *Core) readBody(w http.ResponseWriter, r *http.Request, s *Settings) ([]byte, bool) {
 	control := http.NewResponseController(w)
 	if err := control.SetReadDeadline(time.Now().Add(s.ReadTimeout)); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		c.refuseUnread(w, r)
 		return nil, false
 	}
 	buf := bytes.NewBuffer(make([]byte, 0, min(max(r.ContentLength, 0), maxAhead)+bytes.MinRead))
-	_, err = buf.ReadFrom(http.MaxBytesReader(w, r.Body, s.MaxRequestSize))
+	_, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, s.MaxRequestSize))
 	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
 		c.refuseSize(w, r, s.MaxRequestSize)
 		return nil, false

@@ -58,6 +58,9 @@ type Options struct {
 	Queued func(delta int)
 	// Refused learns the code of each refusal, for metrics.
 	Refused func(code string)
+	// BodyBudget bounds the bytes of all bodies that are held at once; defaults
+	// to DefaultBodyBudget, and is at least four times Settings.MaxRequestSize.
+	BodyBudget int64
 }
 
 // Core is what the transports share. It is safe for concurrent use.
@@ -70,6 +73,7 @@ type Core struct {
 	streams  Streams
 	queued   func(delta int)
 	refused  func(code string)
+	bodies   *bodyBudget
 	settings atomic.Pointer[Settings]
 	leaving  atomic.Bool
 	calls    sync.WaitGroup
@@ -80,6 +84,7 @@ func New(o Options) *Core {
 	c := &Core{
 		Engine: o.Engine, Sessions: o.Sessions, Logger: o.Logger, Observer: o.Observer,
 		streams: o.Streams, queued: o.Queued, refused: o.Refused,
+		bodies: newBodyBudget(o.BodyBudget, o.Settings.MaxRequestSize),
 	}
 	if c.refused == nil {
 		c.refused = func(string) {}

@@ -112,10 +112,16 @@ func (t *Transport) Message(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	body, ok := t.core.ReadBody(w, r)
+	body, forget, ok := t.core.ReadBody(w, r)
 	if !ok {
 		return
 	}
+	outlives := false
+	defer func() {
+		if !outlives {
+			forget()
+		}
+	}()
 	release, err := s.Use()
 	if err != nil {
 		t.core.RefuseSession(w, r, err)
@@ -138,7 +144,9 @@ func (t *Transport) Message(w http.ResponseWriter, r *http.Request) {
 		call.Run(ctx, sink)
 		release()
 	} else {
+		outlives = true
 		t.core.Go(func() {
+			defer forget()
 			defer release()
 			call.Run(ctx, sink)
 		})
