@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -83,9 +84,12 @@ func newServer(ctx context.Context, o Options, level *slog.LevelVar, first loade
 		Limits: s.limits, Observer: s.metrics, Logger: o.Logger,
 	})
 	s.sessions = session.New(sessionOptions(c), func(era engine.Era, delta int) { s.metrics.Sessions(era.String(), delta) })
+	memory := limit.Memory(os.DirFS("/"))
+	boundHeap(memory, os.Getenv)
 	s.core = transport.New(transport.Options{
 		Engine: s.engine, Sessions: s.sessions, Streams: s.limits, Settings: settings(c), Logger: o.Logger,
 		Observer: s.metrics, Queued: s.metrics.OutboxBytes, Refused: s.metrics.Rejected,
+		BodyBudget: bodyBudget(memory),
 	})
 	s.stateless = stateless.New(s.core)
 	s.handler = httpserver.New(httpserver.Options{
