@@ -6,6 +6,7 @@ package app
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -241,4 +242,44 @@ func TestARevokedKeyEndsItsSessions(t *testing.T) {
 		t.Fatal("the revoked key's session goes on")
 	}
 	call(t, sessions[bob], "still here")
+}
+
+// What was judged by the rules for a caller who was let in must not be answered
+// by the rules that came with letting nobody in.
+func TestABodyHeldBackIsNotServedByALaterRevision(t *testing.T) {
+	t.Parallel()
+	const keyed = "apiKeys: {secretRef: {name: keys}}}"
+	guarded := strings.Replace(configuration("one"), "name: echo", "name: echo\n  access: {anyRole: [admin]}", 1)
+	r := start(t, strings.Replace(guarded, "Allowed}", "Allowed, "+keyed, 1))
+	const body = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"message":"hi"},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}`
+	rest, send := io.Pipe()
+	q, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.url+"/mcp", rest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Header = http.Header{
+		"Content-Type": {"application/json"}, "Accept": {"application/json, text/event-stream"},
+		"Mcp-Protocol-Version": {"2026-07-28"}, "Mcp-Method": {"tools/call"}, "Mcp-Name": {"echo"}, "Expect": {"100-continue"},
+	}
+	// The server asks for the body once it has let the caller in.
+	patient := &http.Transport{ExpectContinueTimeout: patience}
+	defer patient.CloseIdleConnections()
+	go func() {
+		if _, err := io.WriteString(send, body[:20]); err != nil {
+			return
+		}
+		write(t, r.file, strings.Replace(configuration("two"), "anonymousAccess: Allowed}", "anonymousAccess: Denied, "+keyed, 1))
+		_ = r.swap(t)
+		_, err := io.WriteString(send, body[20:])
+		send.CloseWithError(err)
+	}()
+	answer, err := patient.RoundTrip(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode != http.StatusUnauthorized {
+		t.Errorf("status %d, want 401: %s %v", answer.StatusCode, text, err)
+	}
 }

@@ -144,7 +144,7 @@ tools:
 - {name: steps, description: Reports., static: {content: [{text: x}]}}
 - {name: flood, description: Reports without end., static: {content: [{text: x}]}}
 - {name: large, description: Answers much., static: {content: [{text: x}]}}
-auth: {anonymousAccess: Allowed}
+auth: {anonymousAccess: Allowed, apiKeys: {secretRef: {name: keys}}}
 `
 
 func (w *world) catalog(t *testing.T, description string) *catalog.Catalog {

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"fairlead.dev/fairlead/runtime/internal/auth"
 	"fairlead.dev/fairlead/runtime/internal/transport"
 )
 
@@ -89,21 +88,4 @@ func requestID(given string) string {
 		return strings.ToLower(rand.Text())
 	}
 	return given
-}
-
-// authenticate says who sends the request, or refuses it.
-func (h *Handler) authenticate(w http.ResponseWriter, r *http.Request) (auth.Principal, bool) {
-	principal, err := h.Auth.Authenticate(r)
-	if err == nil {
-		return principal, true
-	}
-	no := transport.Refusal{Status: http.StatusUnauthorized, Code: auth.CodeInvalid, Message: "the credentials could not be checked"}
-	if refused := (*auth.Error)(nil); errors.As(err, &refused) {
-		no.Status, no.Code, no.Message = refused.Status, refused.Code, refused.Message
-		if refused.Challenge != "" {
-			w.Header().Set("WWW-Authenticate", refused.Challenge)
-		}
-	}
-	h.Core.Refuse(w, r, no)
-	return auth.Principal{}, false
 }

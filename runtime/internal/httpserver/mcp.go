@@ -20,6 +20,9 @@ func (h *Handler) mcp(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		defer release()
+		if r, ok = h.Core.Confirm(w, r); !ok {
+			return
+		}
 		if engine.EraOf(version, body) == engine.EraStateless {
 			h.Stateless.Post(w, r, body)
 			return

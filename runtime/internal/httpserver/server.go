@@ -148,9 +148,10 @@ func (h *Handler) route(w http.ResponseWriter, r *http.Request) {
 		h.Core.Refuse(w, r, transport.Refusal{Status: http.StatusNotFound, Code: "not_found", Message: "the endpoints are /mcp and /sse"})
 		return
 	}
-	principal, ok := h.authenticate(w, r)
-	if !ok {
+	principal, err := h.Auth.Authenticate(r)
+	if err != nil {
+		h.Core.RefuseCredentials(w, r, err)
 		return
 	}
-	serve(w, r.WithContext(transport.WithPrincipal(r.Context(), principal)))
+	serve(w, r.WithContext(transport.WithPrincipal(r.Context(), principal, h.Auth)))
 }

@@ -5,7 +5,10 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"net/http"
+	"slices"
 
 	"fairlead.dev/fairlead/runtime/internal/auth"
 )
@@ -55,21 +58,71 @@ func LogAttrs(ctx context.Context, hash func(session string) string) []slog.Attr
 	return attrs
 }
 
-type principalKey struct{}
+type callerKey struct{}
 
-// WithPrincipal notes who sends a request. Of a request that WithRequest knows
+// caller is who sends a request, and who can tell again.
+type caller struct {
+	principal auth.Principal
+	by        auth.Authenticator
+}
+
+// WithPrincipal notes who sends a request, and by whom that is found out again
+// later; see Core.Confirm. Of a request that WithRequest knows
 // it also notes the name for log lines, those with the context before included,
 // and must come before that context is shared.
-func WithPrincipal(ctx context.Context, p auth.Principal) context.Context {
+func WithPrincipal(ctx context.Context, p auth.Principal, by auth.Authenticator) context.Context {
 	if r, ok := ctx.Value(requestKey{}).(*request); ok {
 		r.principal = p.Name
 	}
-	return context.WithValue(ctx, principalKey{}, p)
+	return context.WithValue(ctx, callerKey{}, caller{p, by})
 }
 
 // Principal is who sends the request. Without WithPrincipal it is nobody, whose
 // key owns no session.
 func Principal(ctx context.Context) auth.Principal {
-	p, _ := ctx.Value(principalKey{}).(auth.Principal)
-	return p
+	c, _ := ctx.Value(callerKey{}).(caller)
+	return c.principal
+}
+
+// errNotConfirmed refuses who is somebody else than when the request began.
+var errNotConfirmed = &auth.Error{
+	Status: http.StatusUnauthorized, Code: auth.CodeInvalid, Challenge: `Bearer realm="fairlead", error="invalid_token"`,
+	Message: "the credentials are not valid any more",
+}
+
+// Confirm checks the credentials of a request again, because they may have been
+// revoked since: while its body came, or before what it opened could be found
+// and ended. It gives the request with the roles of now. If the credentials are
+// not valid any more, or somebody else's, it refuses the request and returns
+// false.
+func (c *Core) Confirm(w http.ResponseWriter, r *http.Request) (confirmed *http.Request, ok bool) {
+	before, ok := r.Context().Value(callerKey{}).(caller)
+	if !ok {
+		c.RefuseCredentials(w, r, errNotConfirmed)
+		return nil, false
+	}
+	now, err := before.by.Authenticate(r)
+	if err == nil && now.Key != before.principal.Key {
+		err = errNotConfirmed
+	}
+	if err != nil {
+		c.RefuseCredentials(w, r, err)
+		return nil, false
+	}
+	if slices.Equal(now.Roles, before.principal.Roles) {
+		return r, true
+	}
+	return r.WithContext(context.WithValue(r.Context(), callerKey{}, caller{now, before.by})), true
+}
+
+// RefuseCredentials answers for an error of an auth.Authenticator.
+func (c *Core) RefuseCredentials(w http.ResponseWriter, r *http.Request, err error) {
+	no := Refusal{Status: http.StatusUnauthorized, Code: auth.CodeInvalid, Message: "the credentials could not be checked"}
+	if refused := (*auth.Error)(nil); errors.As(err, &refused) {
+		no.Status, no.Code, no.Message = refused.Status, refused.Code, refused.Message
+		if refused.Challenge != "" {
+			w.Header().Set("WWW-Authenticate", refused.Challenge)
+		}
+	}
+	c.Refuse(w, r, no)
 }

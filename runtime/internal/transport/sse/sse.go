@@ -73,6 +73,11 @@ func (t *Transport) Stream(w http.ResponseWriter, r *http.Request) {
 		t.core.RefuseSession(w, r, err)
 		return
 	}
+	// From here on a revocation finds the session; it may have come before.
+	if _, ok := t.core.Confirm(w, r); !ok {
+		s.Close(stream.Revoked)
+		return
+	}
 	out := t.core.NewOutbox()
 	t.senders.Store(s, out)
 	defer t.senders.Delete(s)
@@ -100,6 +105,8 @@ func (t *Transport) warn(ctx context.Context, s *session.Session) {
 }
 
 // Message serves POST /messages.
+//
+//nolint:contextcheck // What Confirm gives carries the context of the request.
 func (t *Transport) Message(w http.ResponseWriter, r *http.Request) {
 	if !t.enabled(w, r) {
 		return
@@ -122,6 +129,9 @@ func (t *Transport) Message(w http.ResponseWriter, r *http.Request) {
 			forget()
 		}
 	}()
+	if r, ok = t.core.Confirm(w, r); !ok {
+		return
+	}
 	release, err := s.Use()
 	if err != nil {
 		t.core.RefuseSession(w, r, err)

@@ -74,6 +74,11 @@ func (t *Transport) listen(w http.ResponseWriter, r *http.Request, subscription 
 		delete(t.listens.open, l)
 		t.listens.mu.Unlock()
 	}()
+	// From here on a revocation finds the stream; it may have come before.
+	if _, ok := t.core.Confirm(w, r); !ok {
+		l.out.Close(stream.Revoked)
+		return
+	}
 	options := t.core.StreamOptions(name)
 	// The acknowledgement comes before everything else (2026-07-28
 	// basic/patterns/subscriptions).

@@ -47,6 +47,11 @@ func (p *post) single(message []byte) {
 			p.t.core.RefuseSession(p.w, p.r, err)
 			return
 		}
+		// From here on a revocation finds the session; it may have come before.
+		if _, ok := p.t.core.Confirm(p.w, p.r); !ok {
+			s.Close(stream.Revoked)
+			return
+		}
 		head.Set(sessionHeader, s.ID)
 	}
 	if !call.IsRequest() {
