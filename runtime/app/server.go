@@ -192,11 +192,7 @@ func (s *server) reportKeys(ctx context.Context, report auth.Report) {
 			open.Close(stream.Revoked)
 		}
 	}
-	for _, open := range s.stateless.Listens() {
-		if slices.Contains(report.Removed, open.Principal) {
-			open.Close(stream.Revoked)
-		}
-	}
+	s.stateless.Revoke(report.Removed)
 }
 
 func (s *server) adminHandler() http.Handler {

@@ -142,6 +142,7 @@ func TestCredentialsAreCheckedAgainOnceTheyCanBeRevoked(t *testing.T) {
 		valid int32 // times that the credentials are valid
 	}{
 		{name: "listen", q: modern("subscriptions/listen", "", `"notifications":{"toolsListChanged":true}`), valid: 2},
+		{name: "call", q: modernCall("wait", "{}"), valid: 2},
 		{name: "sse", q: request{path: "/sse", header: map[string]string{"Accept": "text/event-stream"}}, valid: 1},
 		{name: "initialize", q: request{path: "/mcp", body: initialize("2025-06-18")}, valid: 2},
 	}
@@ -157,6 +158,39 @@ func TestCredentialsAreCheckedAgainOnceTheyCanBeRevoked(t *testing.T) {
 			}
 			if w.sessions.Count() != 0 || len(w.stateless.Listens()) != 0 || len(w.began) != 0 {
 				t.Errorf("%d sessions, %d streams and %d calls, want none", w.sessions.Count(), len(w.stateless.Listens()), len(w.began))
+			}
+		})
+	}
+}
+
+// No session knows of a stateless call, whose caller may be revoked all the same.
+func TestRevokeEndsStatelessCalls(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, accept string
+		status       int
+	}{
+		{name: "that answers with a stream", accept: "text/event-stream", status: 200},
+		{name: "that answers with JSON", accept: "application/json", status: 204},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, worldOptions{})
+			answers := map[string]chan answer{}
+			for _, who := range []string{"alice", "bob"} {
+				answers[who] = make(chan answer, 1)
+				go func() { answers[who] <- w.do(t, modernCall("wait", "{}").with("X-Who", who).with("Accept", tt.accept)) }()
+				receive(t, w.began, "the call of "+who+" runs")
+			}
+			w.stateless.Revoke([]string{"apikey:alice", "apikey:carol"})
+			receive(t, w.cancelled, "the call is cancelled")
+			if got := <-answers["alice"]; got.status != tt.status || got.body != "" {
+				t.Errorf("the revoked call: %+v, want status %d without a result", got, tt.status)
+			}
+			w.finish <- struct{}{}
+			if got := <-answers["bob"]; got.status != 200 || !strings.Contains(got.body, "waited") {
+				t.Errorf("the other call: %+v, want its result", got)
 			}
 		})
 	}

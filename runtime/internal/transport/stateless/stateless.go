@@ -31,11 +31,12 @@ var single = []string{"Mcp-Method", "Mcp-Name", "Mcp-Protocol-Version"}
 type Transport struct {
 	core    *transport.Core
 	listens listens
+	calls   calls
 }
 
 // New makes the transport.
 func New(core *transport.Core) *Transport {
-	return &Transport{core: core, listens: listens{open: map[*Listen]struct{}{}}}
+	return &Transport{core: core, listens: listens{open: map[*Listen]struct{}{}}, calls: calls{running: map[*running]struct{}{}}}
 }
 
 // RefuseMethod answers 405 to everything but POST.
@@ -51,8 +52,10 @@ func (t *Transport) Post(w http.ResponseWriter, r *http.Request, body []byte) {
 		t.core.RefuseAccept(w, r, "application/json and text/event-stream")
 		return
 	}
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	end := t.calls.begin(transport.Principal(ctx).Key, cancel)
+	defer end()
 	call, err := t.core.Engine.Accept(ctx, engine.Input{
 		Message: body, Era: engine.EraStateless, Version: r.Header.Get("Mcp-Protocol-Version"),
 		Hints: hints(r.Header), Principal: transport.Principal(ctx),
@@ -73,8 +76,12 @@ func (t *Transport) Post(w http.ResponseWriter, r *http.Request, body []byte) {
 		}
 		t.listen(w, r, call.Subscription())
 	default:
+		// From here on a revocation finds the call; it may have come before.
+		if _, ok := t.core.Confirm(w, r); !ok {
+			return
+		}
 		answer := t.core.NewAnswer(w, r, transport.AnswerOptions{
-			Transport: name, Accepts: accepts, Immediate: call.Immediate(), Gone: cancel,
+			Transport: name, Accepts: accepts, Immediate: call.Immediate(), Gone: func() { cancel(nil) },
 		})
 		call.Run(ctx, answer)
 		answer.Finish(ctx)
