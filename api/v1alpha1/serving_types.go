@@ -186,7 +186,7 @@ type Drain struct {
 	Window *Duration `json:"window,omitempty"`
 
 	// callTimeout is how long running calls may still take, 1s to 1h; defaults
-	// to 30s.
+	// to 30s. A longer window gives them as long.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('1h')",message="must be a duration from 1s to 1h, such as 30s"
 	CallTimeout *Duration `json:"callTimeout,omitempty"`
