@@ -41,6 +41,22 @@ func TestOptions(t *testing.T) {
 		{name: "domain", args: []string{"--cluster-domain=Cluster_Local"}, want: `--cluster-domain "Cluster_Local"`},
 		{name: "metrics", args: []string{"--metrics-bind-address=8443"}, want: "--metrics-bind-address must be host:port"},
 		{name: "health", args: []string{"--health-probe-bind-address=x"}, want: "--health-probe-bind-address must be host:port"},
+		{name: "no roll-out", args: []string{"--max-concurrent-rollouts=101"}, want: "--max-concurrent-rollouts must be from 1 to 100, not 101"},
+		{name: "verification", args: []string{"--verification=off"}, want: `--verification must be Required or Off, not "off"`},
+		{name: "verification off", args: []string{"--verification=Off"}},
+		{name: "namespaces", args: []string{"--watch-namespaces=shop,tools", "--monitoring-namespaces=monitoring"}},
+		{name: "namespace", args: []string{"--namespace=Fairlead"}, want: `--namespace "Fairlead"`},
+		{name: "not a namespace", args: []string{"--watch-namespaces=shop,a/b"}, want: `--watch-namespaces "a/b"`},
+		{name: "a namespace twice", args: []string{"--watch-namespaces=shop,shop"}, want: `--watch-namespaces names "shop" twice`},
+		{name: "an empty namespace", args: []string{"--watch-namespaces=shop,"}, want: `--watch-namespaces ""`},
+		{name: "too many", args: []string{"--monitoring-namespaces=" + strings.Trim(strings.Repeat("a,", 17), ",")}, want: "--monitoring-namespaces may have at most 16 entries, not 17"},
+		{name: "limits", args: []string{
+			"--allowed-ingress-classes=public,internal", "--allowed-host-suffixes=.apps.example.com,example.net",
+			"--allowed-annotation-prefixes=cert-manager.io/", "--allowed-image-prefixes=registry.example.com/mcp/",
+		}},
+		{name: "class", args: []string{"--allowed-ingress-classes=Public"}, want: `--allowed-ingress-classes "Public"`},
+		{name: "suffix", args: []string{"--allowed-host-suffixes=*.example.com"}, want: `--allowed-host-suffixes "*.example.com"`},
+		{name: "empty prefix", args: []string{"--allowed-image-prefixes=a/,"}, want: `--allowed-image-prefixes "": must not be empty or hold spaces`},
 		{name: "all at once", args: []string{"--runtime-image=", "--default-replicas=101"}, want: "--default-replicas must be from 1 to 100, not 101"},
 	}
 	for _, tt := range tests {
