@@ -1,0 +1,107 @@
+// Copyright The Fairlead Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package keys derives the session keys of all servers from one master key, so
+// that the operator needs no right to read Secrets of others: it can make any
+// server's ring again, at any time, without reading it.
+package keys
+
+import (
+	"crypto/hkdf"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"fairlead.dev/fairlead/runtime/keyring"
+)
+
+// Period is how long a key is the current one: the bound of sessions.maxAge, so
+// that a session that was sealed with it has ended when it is no longer accepted
+// as the previous one.
+const Period = 30 * 24 * time.Hour
+
+// searched is how many epochs back an applied ring is looked for: two years.
+const searched = 24
+
+// Epoch returns the number of the period that now lies in.
+func Epoch(now time.Time) int64 { return now.Unix() / int64(Period/time.Second) }
+
+// Next returns when the period after now's begins.
+func Next(now time.Time) time.Time {
+	return time.Unix((Epoch(now)+1)*int64(Period/time.Second), 0).UTC()
+}
+
+// Deriver makes keys out of the master key. It is safe for concurrent use.
+type Deriver struct{ master []byte }
+
+// NewDeriver returns a Deriver of the master key, which has MasterSize bytes.
+func NewDeriver(master []byte) (*Deriver, error) {
+	if len(master) != MasterSize {
+		return nil, fmt.Errorf("failed to use the master key: it has %d bytes, want %d", len(master), MasterSize)
+	}
+	return &Deriver{master: slices.Clone(master)}, nil
+}
+
+// Ring returns the ring of a server in an epoch: the key of the epoch, of the
+// next, and of the previous one. Another server, also one of the same name, has
+// other keys.
+func (d *Deriver) Ring(uid types.UID, epoch int64) keyring.Ring {
+	return keyring.Ring{Current: d.key(uid, epoch), Next: d.key(uid, epoch+1), Previous: d.key(uid, epoch-1)}
+}
+
+// key derives one by HKDF-SHA256 (RFC 5869). The master key is uniformly random,
+// so that no salt is needed.
+func (d *Deriver) key(uid types.UID, epoch int64) keyring.Key {
+	info := "fairlead.dev/session-key/v1/" + string(uid) + "/" + strconv.FormatInt(epoch, 10)
+	derived, err := hkdf.Key(sha256.New, d.master, nil, info, len(keyring.Key{}))
+	if err != nil {
+		panic("failed to derive a session key: " + err.Error()) // Only a length above 255 hashes or FIPS mode with a short key can fail.
+	}
+	return keyring.Key(derived)
+}
+
+// Held is what is known about the keys that pods hold.
+type Held struct {
+	// NoPods is true if there is no pod that could hold any.
+	NoPods bool
+	// IDs are those of the keys that every pod holds; nil: not known.
+	IDs []string
+}
+
+// Choose returns the ring that a server should have now. applied are the ids of
+// the ring that it has, current first, and empty for a new server. A ring is
+// promoted by one epoch at a time, and only when every pod holds the key that
+// becomes current, since a pod that lacks it would refuse the sessions of the
+// others. Applied ids that are of no epoch of this master key are replaced.
+func (d *Deriver) Choose(uid types.UID, applied []string, held Held, now time.Time) keyring.Ring {
+	epoch := Epoch(now)
+	at, found := d.find(uid, applied, epoch)
+	switch {
+	case !found || (at < epoch && held.NoPods):
+		return d.Ring(uid, epoch)
+	case at >= epoch:
+		return d.Ring(uid, at)
+	}
+	if next := d.Ring(uid, at+1); slices.Contains(held.IDs, next.Current.ID()) {
+		return next
+	}
+	return d.Ring(uid, at)
+}
+
+// find returns the epoch whose ring has the ids. The newest is tried first; one
+// ahead too, for clocks that go back.
+func (d *Deriver) find(uid types.UID, ids []string, epoch int64) (int64, bool) {
+	if len(ids) == 0 {
+		return 0, false
+	}
+	for at := epoch + 1; at > epoch-searched; at-- {
+		if slices.Equal(ids, d.Ring(uid, at).IDs()) {
+			return at, true
+		}
+	}
+	return 0, false
+}
