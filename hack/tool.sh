@@ -36,7 +36,7 @@ if [[ ! -x $binary ]]; then
   exec 9>"$cache/bin/.$name.lock"
   flock 9
   if [[ ! -x $binary ]]; then
-    echo "Building $name (once; golangci-lint takes a minute or two, the others seconds)" >&2
+    echo "Building $name (once; golangci-lint and helm take a minute or two, the others seconds)" >&2
     temporary=$(mktemp "$cache/bin/.$name.XXXXXX")
     trap 'rm -f "$temporary"' EXIT
     (cd "$module" && CGO_ENABLED=0 GOWORK=off go build -trimpath -buildvcs=false -ldflags='-s -w' -o "$temporary" "$package")
