@@ -63,6 +63,7 @@ const (
 //
 // +kubebuilder:validation:XValidation:rule="has(self.auth.apiKeys) || (has(self.auth.anonymousAccess) && self.auth.anonymousAccess == 'Allowed')",message="auth must name at least one way in: set auth.apiKeys, or auth.anonymousAccess: Allowed to let everybody in",fieldPath=".auth"
 // +kubebuilder:validation:XValidation:rule="!has(self.auth.anonymousAccess) || self.auth.anonymousAccess != 'Allowed' || has(self.auth.apiKeys) || !self.tools.exists(t, has(t.access))",message="a tool has access rules, but auth.anonymousAccess is the only way in, and an anonymous caller has no roles: add auth.apiKeys or remove the tool's access",fieldPath=".tools"
+// +kubebuilder:validation:XValidation:rule="!has(self.replicas) || !has(self.autoscaling)",message="replicas and autoscaling exclude each other: remove one",fieldPath=".autoscaling"
 type MCPServerSpec struct {
 	// title is the display name that clients show (serverInfo.title). At most
 	// 128 characters; defaults to metadata.name.
@@ -109,11 +110,29 @@ type MCPServerSpec struct {
 	// +optional
 	Exposure *Exposure `json:"exposure,omitempty"`
 
+	// networkPolicy says what may reach the pods and what they may reach.
+	// +optional
+	NetworkPolicy *NetworkPolicy `json:"networkPolicy,omitempty"`
+
+	// service sets what the server's Service is.
+	// +optional
+	Service *Service `json:"service,omitempty"`
+
 	// replicas is the number of pods, 0 to 1,000; the operator's default is 2.
+	// Not together with autoscaling.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000
 	Replicas *int32 `json:"replicas,omitempty"`
+
+	// autoscaling lets the number of pods follow their load. Changing between
+	// replicas and autoscaling never changes the number of pods by itself.
+	// +optional
+	Autoscaling *Autoscaling `json:"autoscaling,omitempty"`
+
+	// rollout says how pods are replaced.
+	// +optional
+	Rollout *Rollout `json:"rollout,omitempty"`
 
 	// drain says how a pod that goes away takes leave of its clients.
 	// +optional
@@ -135,8 +154,9 @@ type MCPServerSpec struct {
 
 // MCPServerStatus is the observed state of an MCPServer.
 type MCPServerStatus struct {
-	// conditions are Accepted, Available and Ready; Reconciling and Stalled
-	// exist only while they are true.
+	// conditions are Accepted, Available, Converged, Verified and Ready;
+	// Reconciling, Stalled, Degraded and UpgradePending exist only while they
+	// are true.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -156,6 +176,16 @@ type MCPServerStatus struct {
 	// tools summarize the catalog that the last accepted spec offers.
 	// +optional
 	Tools *ToolsStatus `json:"tools,omitempty"`
+
+	// serverInfo is what the server told the operator's own client about itself.
+	// +optional
+	ServerInfo *ServerInfo `json:"serverInfo,omitempty"`
+
+	// refreshedAt is the value of the last request to refresh
+	// (fairlead.dev/refresh-requested-at) that every pod has honoured.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	RefreshedAt string `json:"refreshedAt,omitempty"`
 
 	// replicas is the number of pods that exist.
 	// +optional
@@ -182,6 +212,25 @@ type Address struct {
 	URL string `json:"url"`
 }
 
+// ServerInfo is what an MCP server says about itself (MCP schema, Implementation).
+type ServerInfo struct {
+	// name is the server's name.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	Name string `json:"name"`
+
+	// title is its display name.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	Title string `json:"title,omitempty"`
+
+	// version is the version of the runtime that answered.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	Version string `json:"version,omitempty"`
+}
+
 // ToolsStatus summarizes the catalog.
 type ToolsStatus struct {
 	// count is the number of tools that are offered; disabled ones do not count.
@@ -200,4 +249,12 @@ type ToolsStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	Revision string `json:"revision,omitempty"`
+
+	// lagging are the first 10 pods that do not serve the revision yet; empty
+	// when all do.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=10
+	// +kubebuilder:validation:items:MaxLength=253
+	Lagging []string `json:"lagging,omitempty"`
 }

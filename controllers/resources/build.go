@@ -11,8 +11,10 @@ import (
 	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -34,6 +36,29 @@ type Defaults struct {
 	Replicas int32
 	// ClusterDomain ends the full names of Services; cluster.local when empty.
 	ClusterDomain string
+	// OperatorNamespace is where the operator runs; fairlead-system when empty.
+	// Network policies let it ask pods and verify servers.
+	OperatorNamespace string
+	// MonitoringNamespaces may read metrics from the admin port.
+	MonitoringNamespaces []string
+	// Limits bound what servers may ask for.
+	Limits Limits
+}
+
+// Limits are the operator's bounds on what servers may ask for. An empty list
+// allows anything, except for what no configuration allows (see
+// NotPermittedError).
+type Limits struct {
+	// IngressClasses are the classes that exposure.ingress.className may name.
+	IngressClasses []string
+	// HostSuffixes end the hosts of exposure.ingress at the border of a label:
+	// example.com allows itself and mcp.example.com, .example.com only the latter.
+	HostSuffixes []string
+	// AnnotationPrefixes begin the keys of exposure.ingress.annotations.
+	AnnotationPrefixes []string
+	// ImagePrefixes begin pod.image, at the border of a part of its name:
+	// registry.example.com/team allows registry.example.com/team/runtime:1.
+	ImagePrefixes []string
 }
 
 // ClusterFacts are what the cluster says about the things that a server names.
@@ -43,11 +68,32 @@ type ClusterFacts struct {
 	Profile fairleadv1alpha1.ExposureProfile
 }
 
+// Observed is what the live objects say and the next ones must respect. Its
+// zero value is right for a new server, and for lint and render.
+type Observed struct {
+	// Replicas is the live Deployment's spec.replicas; nil without a Deployment.
+	// It is kept where the spec names no number.
+	Replicas *int32
+	// LastGood are the bytes of last-good.yaml, the configuration that all pods
+	// served last; nil for none.
+	LastGood []byte
+	// ConfigMap is the name of the ConfigMap that the live pod template mounts,
+	// where that template is to be kept (paced or held); empty otherwise.
+	ConfigMap string
+	// Contract is the version of server.yaml that the live pod template's
+	// runtime reads, under the same rule; 0 otherwise.
+	Contract int
+	// KeyIDs are the ids of the session keys that were applied, current first;
+	// they go to the annotation AnnotationSessionKeys.
+	KeyIDs []string
+}
+
 // Input is all that decides what a server's objects are.
 type Input struct {
 	Server   *fairleadv1alpha1.MCPServer
 	Defaults Defaults
 	Cluster  ClusterFacts
+	Observed Observed
 }
 
 // Objects are the objects of one server. Every one carries the labels of Name
@@ -56,7 +102,12 @@ type Objects struct {
 	ServiceAccount *corev1.ServiceAccount
 	ConfigMap      *corev1.ConfigMap
 	Service        *corev1.Service
-	Deployment     *appsv1.Deployment
+	PDB            *policyv1.PodDisruptionBudget
+	NetworkPolicy  *networkingv1.NetworkPolicy
+	// Deployment has no replicas while an autoscaler owns them.
+	Deployment *appsv1.Deployment
+	// HPA is nil without an autoscaling that is managed by Fairlead.
+	HPA *autoscalingv2.HorizontalPodAutoscaler
 	// Ingress is nil without an exposure.
 	Ingress *networkingv1.Ingress
 
@@ -66,13 +117,35 @@ type Objects struct {
 	Revision string
 }
 
-// List returns the objects in the order in which they must be applied.
+// List returns the objects in the order in which they must be applied: what
+// pods need before the pods, what sends clients to them last.
 func (o *Objects) List() []Object {
-	all := []Object{o.ServiceAccount, o.ConfigMap, o.Service, o.Deployment}
+	all := []Object{o.ServiceAccount, o.ConfigMap, o.Service}
+	if o.PDB != nil {
+		all = append(all, o.PDB)
+	}
+	if o.NetworkPolicy != nil {
+		all = append(all, o.NetworkPolicy)
+	}
+	all = append(all, o.Deployment)
+	if o.HPA != nil {
+		all = append(all, o.HPA)
+	}
 	if o.Ingress != nil {
 		all = append(all, o.Ingress)
 	}
 	return all
+}
+
+// Scaling are the objects that follow a server even while its spec does not
+// compile and everything else is frozen.
+type Scaling struct {
+	// Replicas is what the Deployment's spec.replicas should be; nil while an
+	// autoscaler owns it.
+	Replicas *int32
+	PDB      *policyv1.PodDisruptionBudget
+	// HPA is nil without an autoscaling that is managed by Fairlead.
+	HPA *autoscalingv2.HorizontalPodAutoscaler
 }
 
 // InvalidSpecError says which fields of a spec do not compile.
@@ -83,6 +156,32 @@ type InvalidSpecError struct {
 
 // Error returns one field a line.
 func (e *InvalidSpecError) Error() string { return e.Fields.Error() }
+
+// NotPermittedError says which fields of a spec the operator's Limits forbid,
+// or ask for what no configuration allows: snippets and authentication in
+// annotations of the Ingress, the Secrets of session keys as credentials.
+type NotPermittedError struct {
+	// Fields are in the order of the spec; paths begin with "spec.".
+	Fields config.Errors
+}
+
+// Error returns one field a line.
+func (e *NotPermittedError) Error() string { return e.Fields.Error() }
+
+// ContractError says that the pods, whose template is kept, read a version of
+// server.yaml that this operator does not write (any more).
+type ContractError struct {
+	// Contract is the version that the pods read.
+	Contract int
+	// Oldest and Newest are the versions that can be written.
+	Oldest, Newest int
+}
+
+// Error names both sides and the next act.
+func (e *ContractError) Error() string {
+	return fmt.Sprintf("the pods read version %d of the configuration, this operator writes %d to %d: let the pods roll, with rollout.onOperatorUpgrade: Roll",
+		e.Contract, e.Oldest, e.Newest)
+}
 
 // Build returns the objects of a server. Its error is an *InvalidSpecError for
 // a spec that does not compile, or a *config.TooLargeError.
@@ -115,17 +214,6 @@ func Build(in Input) (*Objects, error) {
 		}
 	}
 	return objects, nil
-}
-
-// Replicas returns the number of pods that the spec asks for.
-func Replicas(server *fairleadv1alpha1.MCPServer, defaults Defaults) int32 {
-	switch {
-	case server.Spec.Replicas != nil:
-		return *server.Spec.Replicas
-	case defaults.Replicas > 0:
-		return defaults.Replicas
-	}
-	return 2
 }
 
 // invalidSpec turns paths of the contract into paths of the object.

@@ -26,25 +26,21 @@ const (
 	// startAllowance is how long a pod may take for scheduling, image and start
 	// before a roll-out counts as stuck.
 	startAllowance = 300
-	// fullSurgeReplicas is the size up to which a roll-out doubles the pods, so
-	// that each stream is cut at most once.
-	fullSurgeReplicas = 10
 )
 
 func deployment(in Input, secrets []string, drain config.Drain) *appsv1.Deployment {
-	replicas := Replicas(in.Server, in.Defaults)
 	grace := graceSeconds(drain)
 	return &appsv1.Deployment{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "apps/v1", Kind: "Deployment"},
 		ObjectMeta: objectMeta(in, Name(in.Server.Name)),
 		Spec: appsv1.DeploymentSpec{
-			Replicas: new(replicas),
+			Replicas: wantedReplicas(in),
 			Selector: &metav1.LabelSelector{MatchLabels: Selector(in.Server.Name)},
 			Strategy: appsv1.DeploymentStrategy{
 				Type: appsv1.RollingUpdateDeploymentStrategyType,
 				RollingUpdate: &appsv1.RollingUpdateDeployment{
 					MaxUnavailable: new(intstr.FromInt32(0)),
-					MaxSurge:       new(maxSurge(replicas)),
+					MaxSurge:       new(maxSurge(in)),
 				},
 			},
 			RevisionHistoryLimit:    new(int32(2)),
@@ -52,13 +48,6 @@ func deployment(in Input, secrets []string, drain config.Drain) *appsv1.Deployme
 			Template:                podTemplate(in, secrets, grace),
 		},
 	}
-}
-
-func maxSurge(replicas int32) intstr.IntOrString {
-	if replicas <= fullSurgeReplicas {
-		return intstr.FromString("100%")
-	}
-	return intstr.FromString("25%")
 }
 
 // graceSeconds is the time a leaving pod has: settle, then calls and streams

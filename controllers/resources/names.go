@@ -26,11 +26,36 @@ const (
 	// AnnotationRenderedHash is the hash of the object as it was rendered: a
 	// field that is rendered no longer shows only by it.
 	AnnotationRenderedHash = "fairlead.dev/rendered-hash"
+	// AnnotationTemplateHash on a Deployment is the hash of its pod template as
+	// it was rendered.
+	AnnotationTemplateHash = "fairlead.dev/template-hash"
+	// AnnotationSurfaceHash on a Deployment is the hash of what the spec says
+	// about the pod template. The same surface with another template means that
+	// the operator, not the user, changes the pods.
+	AnnotationSurfaceHash = "fairlead.dev/surface-hash"
+	// AnnotationContract on a Deployment is the version of server.yaml that its
+	// pods read.
+	AnnotationContract = "fairlead.dev/contract"
+	// AnnotationReplicasOwner on a Deployment says who sets spec.replicas:
+	// OwnerFairlead or OwnerAutoscaler.
+	AnnotationReplicasOwner = "fairlead.dev/replicas-owner"
+	// AnnotationSessionKeys on a Deployment lists the ids of the session keys in
+	// its Secret, current first, with commas.
+	AnnotationSessionKeys = "fairlead.dev/session-keys"
+	// OwnerFairlead is the value of AnnotationReplicasOwner without autoscaling.
+	OwnerFairlead = "Fairlead"
+	// OwnerAutoscaler is the value of AnnotationReplicasOwner with autoscaling.
+	OwnerAutoscaler = "Autoscaler"
+	// SecretTypeSessionKeys is the type of the Secret with the session keys: the
+	// admission policy lets the operator touch no other.
+	SecretTypeSessionKeys = "fairlead.dev/session-keys"
 
 	// RuntimeContainer is the name of the container in the pods.
 	RuntimeContainer = "runtime"
 	// ServerFile is the key of the configuration in the ConfigMap.
 	ServerFile = "server.yaml"
+	// LastGoodFile is the key of the configuration that all pods served last.
+	LastGoodFile = "last-good.yaml"
 
 	serverDir  = "/etc/fairlead/server"
 	secretsDir = "/etc/fairlead/secrets" //nolint:gosec // G101: a folder's name.
@@ -44,6 +69,13 @@ const (
 // Name is the name of a server's Deployment, Service, ServiceAccount and
 // Ingress: at most 52 characters for an admitted server.
 func Name(server string) string { return server + "-mcp" }
+
+// SessionSecretName is the name of the Secret with a server's session keys.
+func SessionSecretName(server string) string { return Name(server) + "-session" }
+
+// CredentialsSecretName is the name of the Secret that a server's pods always
+// mount, if it exists: a tool that refers to it needs no new pods.
+func CredentialsSecretName(server string) string { return Name(server) + "-credentials" }
 
 // configMapName is the name of the ConfigMap for one set of mounts. Edits that
 // mount nothing new keep it, so that running pods see them; others get a new

@@ -95,7 +95,7 @@ func TestWalls(t *testing.T) {
 	}{
 		{
 			name: "api is types alone", of: own("api"),
-			mayUse: append(own("api"), "k8s.io/apimachinery/pkg", "k8s.io/api/core/v1", "sigs.k8s.io/gateway-api/apis"),
+			mayUse: append(own("api"), "k8s.io/apimachinery/pkg", "k8s.io/api/core/v1", "k8s.io/api/networking/v1", "sigs.k8s.io/gateway-api/apis"),
 		},
 		{
 			name: "builders are pure", of: own("controllers/resources", "controllers/exposure"),
