@@ -88,9 +88,15 @@ func TestRightsAreLeast(t *testing.T) {
 				switch {
 				case resource == "*" || verb == "*" || slices.Contains(rule.APIGroups, "*"):
 					t.Errorf("a wildcard: %v", rule)
-				case resource == "secrets" || strings.HasPrefix(resource, "roles") || strings.HasPrefix(resource, "clusterroles"):
+				case strings.HasPrefix(resource, "roles") || strings.HasPrefix(resource, "clusterroles"):
 					t.Errorf("the operator needs nothing of %s: %v", resource, rule)
-				case (resource == "pods" || resource == "mcpservers" || resource == "ingressclasses") && !slices.Contains(readOnly, verb):
+				case resource == "secrets" && verb != "create" && verb != "patch":
+					t.Errorf("the operator does not %s Secrets: it applies session keys without reading them", verb)
+				case resource == "pods/status" && verb != "patch":
+					t.Errorf("the operator only patches the status of pods, and does not %s it", verb)
+				case resource == "customresourcedefinitions" && !slices.Equal(rule.ResourceNames, []string{"mcpservers.fairlead.dev"}):
+					t.Errorf("the operator reads its own CustomResourceDefinition only: %v", rule)
+				case slices.Contains([]string{"pods", "mcpservers", "ingressclasses", "customresourcedefinitions"}, resource) && !slices.Contains(readOnly, verb):
 					t.Errorf("the operator only reads %s, and does not %s them", resource, verb)
 				case verb == "update" && resource != "mcpservers/finalizers", verb == "deletecollection", verb == "escalate", verb == "bind", verb == "impersonate":
 					t.Errorf("the operator does not %s %s", verb, resource)

@@ -49,6 +49,11 @@ var ErrCRDMissing = errors.New("the cluster does not serve fairlead.dev/v1alpha1
 // +kubebuilder:rbac:groups=coordination.k8s.io,namespace=fairlead-system,resources=leases,verbs=create
 // +kubebuilder:rbac:groups=coordination.k8s.io,namespace=fairlead-system,resources=leases,resourceNames=fairlead-operator,verbs=get;update;patch
 // +kubebuilder:rbac:groups="",namespace=fairlead-system,resources=events,verbs=create;patch
+// +kubebuilder:rbac:groups="",namespace=fairlead-system,resources=secrets,verbs=create
+// +kubebuilder:rbac:groups="",namespace=fairlead-system,resources=secrets,resourceNames=fairlead-master-key,verbs=get
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=create;patch
+// +kubebuilder:rbac:groups="",resources=pods/status,verbs=patch
+// +kubebuilder:rbac:groups=apiextensions.k8s.io,resources=customresourcedefinitions,resourceNames=mcpservers.fairlead.dev,verbs=get
 
 // Run runs the operator until ctx ends.
 func Run(ctx context.Context, cfg *rest.Config, o Options, log *slog.Logger) error {
