@@ -156,6 +156,7 @@ func (s *server) configured(ctx context.Context, c *config.Server, newer error) 
 		s.level.Set(level)
 	}
 	s.metrics.SetTools(s.catalog.Names())
+	s.metrics.MaxStreams(c.Limits.Connections.PerReplica)
 	s.metrics.ConfigApplied(c.Revision)
 	s.refused(ctx, newer)
 }

@@ -42,6 +42,7 @@ var (
 // nil *Metrics is not usable.
 type Metrics struct {
 	streams    *family[prometheus.Gauge]
+	maxStreams prometheus.Gauge
 	messages   *family[prometheus.Counter]
 	latency    prometheus.Histogram
 	durations  *family[prometheus.Observer]
@@ -84,6 +85,7 @@ func New(reg prometheus.Registerer, version string) *Metrics {
 	refusals := r.counters("fairlead_message_errors_total", "MCP messages that were answered with an error instead of being run, by the era of the protocol and the kind of error.", "era", "kind")
 	m := &Metrics{
 		streams:     newFamily(maxWords, isWord, vec1(streams.WithLabelValues), eras...),
+		maxStreams:  r.gauge("fairlead_sse_max_connections", "Event streams that this replica takes at most."),
 		messages:    newFamily(maxWords, isWord, vec1(messages.WithLabelValues)),
 		latency:     r.histogram("fairlead_sse_message_latency_seconds", "Time from handing a message to its stream until it was written.", callBuckets),
 		durations:   newFamily(maxWords, isWord, vec1(durations.WithLabelValues)),
@@ -230,6 +232,10 @@ func (m *Metrics) ConfigApplied(revision string) {
 	m.refused.Set(0)
 	m.reloads.WithLabelValues("applied").Inc()
 }
+
+// MaxStreams says how many event streams are taken at most, by the
+// configuration that is served.
+func (m *Metrics) MaxStreams(n int) { m.maxStreams.Set(float64(n)) }
 
 // ConfigRefused says that the newest configuration file is not served.
 func (m *Metrics) ConfigRefused() {

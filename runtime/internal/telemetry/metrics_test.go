@@ -43,6 +43,7 @@ func touch(m *telemetry.Metrics) {
 	m.Refused("sse", "parse_error")
 	m.InFlight(1)
 	m.OutboxBytes(1)
+	m.MaxStreams(10_000)
 	m.ConfigApplied("5f2c5f2c5f2c5f2c")
 }
 
@@ -183,6 +184,8 @@ func TestConfig(t *testing.T) {
 	expect(t, reg, "fairlead_config_refused", "1")
 	expect(t, reg, "fairlead_config_revision_info", "revision=aaaa 1")
 	m.ConfigApplied("bbbb")
+	m.MaxStreams(7)
+	expect(t, reg, "fairlead_sse_max_connections", "7")
 	expect(t, reg, "fairlead_config_refused", "0")
 	expect(t, reg, "fairlead_config_revision_info", "revision=bbbb 1")
 	expect(t, reg, "fairlead_config_reloads_total", "result=applied 2", "result=refused 1")
