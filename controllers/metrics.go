@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	fairleadv1alpha1 "fairlead.dev/fairlead/api/v1alpha1"
@@ -38,11 +39,20 @@ func (m *Metrics) wrote(kind, verb string) { m.writes.WithLabelValues(kind, verb
 var serversDesc = prometheus.NewDesc("fairlead_operator_mcpservers",
 	"MCPServers by the status and reason of their Ready condition.", []string{"ready", "reason"}, nil)
 
+// unhealthyDesc has a series only for what is not as it should be: what an
+// alert names, at the price of what is broken and not of what exists.
+var unhealthyDesc = prometheus.NewDesc("fairlead_operator_mcpserver_unhealthy",
+	"1 for each server and condition that is not as it should be: Ready other than True, Degraded or UpgradePending True.",
+	[]string{"namespace", "server", "condition", "reason"}, nil)
+
 // serverCollector counts servers in the cache: no state of its own to go stale.
 type serverCollector struct{ reader client.Reader }
 
-// Describe sends the one description.
-func (*serverCollector) Describe(out chan<- *prometheus.Desc) { out <- serversDesc }
+// Describe sends both descriptions.
+func (*serverCollector) Describe(out chan<- *prometheus.Desc) {
+	out <- serversDesc
+	out <- unhealthyDesc
+}
 
 // Collect counts; a cache that does not answer yields no series rather than
 // zeros.
@@ -55,13 +65,26 @@ func (c *serverCollector) Collect(out chan<- prometheus.Metric) {
 	}
 	counts := map[[2]string]float64{}
 	for i := range servers.Items {
+		server := &servers.Items[i]
 		key := [2]string{"Unknown", ""}
-		if ready := meta.FindStatusCondition(servers.Items[i].Status.Conditions, fairleadv1alpha1.ConditionReady); ready != nil {
+		if ready := meta.FindStatusCondition(server.Status.Conditions, fairleadv1alpha1.ConditionReady); ready != nil {
 			key = [2]string{string(ready.Status), ready.Reason}
 		}
 		counts[key]++
+		if key[0] != string(metav1.ConditionTrue) {
+			out <- unhealthy(server, fairleadv1alpha1.ConditionReady, key[1])
+		}
+		for _, negative := range []string{fairleadv1alpha1.ConditionDegraded, fairleadv1alpha1.ConditionUpgradePending} {
+			if c := meta.FindStatusCondition(server.Status.Conditions, negative); c != nil && c.Status == metav1.ConditionTrue {
+				out <- unhealthy(server, negative, c.Reason)
+			}
+		}
 	}
 	for key, count := range counts {
 		out <- prometheus.MustNewConstMetric(serversDesc, prometheus.GaugeValue, count, key[0], key[1])
 	}
+}
+
+func unhealthy(server *fairleadv1alpha1.MCPServer, condition, reason string) prometheus.Metric {
+	return prometheus.MustNewConstMetric(unhealthyDesc, prometheus.GaugeValue, 1, server.Namespace, server.Name, condition, reason)
 }
