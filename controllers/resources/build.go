@@ -6,6 +6,7 @@
 package resources
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -183,9 +184,13 @@ func (e *ContractError) Error() string {
 		e.Contract, e.Oldest, e.Newest)
 }
 
-// Build returns the objects of a server. Its error is an *InvalidSpecError for
-// a spec that does not compile, or a *config.TooLargeError.
+// Build returns the objects of a server. Its error is a *NotPermittedError for
+// what the operator's limits forbid, an *InvalidSpecError for a spec that does
+// not compile, a *config.TooLargeError, or a *ContractError.
 func Build(in Input) (*Objects, error) {
+	if err := permitted(in); err != nil {
+		return nil, err
+	}
 	server, err := serverConfig(in.Server, in.Defaults)
 	if err != nil {
 		return nil, invalidSpec(err)
@@ -194,19 +199,34 @@ func Build(in Input) (*Objects, error) {
 	if err != nil {
 		return nil, invalidSpec(err)
 	}
-	data, err := server.Encode()
+	if err := checkNetworkPolicy(in); err != nil {
+		return nil, err
+	}
+	hpa, err := autoscaler(in)
+	if err != nil {
+		return nil, err
+	}
+	contract := cmp.Or(in.Observed.Contract, config.ContractVersion)
+	if contract < config.OldestContract || contract > config.ContractVersion {
+		return nil, &ContractError{Contract: contract, Oldest: config.OldestContract, Newest: config.ContractVersion}
+	}
+	data, err := server.EncodeFor(contract)
 	if err != nil {
 		return nil, fmt.Errorf("failed to encode the configuration of %q: %w", in.Server.Name, err)
 	}
-	secrets := secretNames(&in.Server.Spec)
 	objects := &Objects{
 		ServiceAccount: serviceAccount(in),
-		ConfigMap:      configMap(in, secrets, data),
+		ConfigMap:      configMap(in, data),
 		Service:        service(in),
-		Deployment:     deployment(in, secrets, program.Server.Drain),
+		PDB:            disruptionBudget(in),
+		NetworkPolicy:  networkPolicy(in),
+		HPA:            hpa,
 		Ingress:        ingress(in),
 		Program:        program,
-		Revision:       server.Hash(),
+		Revision:       server.HashFor(contract),
+	}
+	if objects.Deployment, err = deployment(in, graceSeconds(program.Server.Drain)); err != nil {
+		return nil, err
 	}
 	for _, object := range objects.List() {
 		if err := stampHash(object); err != nil {
@@ -233,19 +253,21 @@ func invalidSpec(err error) error {
 	return &InvalidSpecError{Fields: prefixed}
 }
 
-// secretNames returns the Secrets that the spec refers to, sorted.
-func secretNames(spec *fairleadv1alpha1.MCPServerSpec) []string {
+// secretNames returns the Secrets that the spec refers to, sorted, without the
+// one that is always mounted.
+func secretNames(server *fairleadv1alpha1.MCPServer) []string {
 	var names []string
-	if spec.Auth.APIKeys != nil {
-		names = append(names, spec.Auth.APIKeys.SecretRef.Name)
+	if server.Spec.Auth.APIKeys != nil {
+		names = append(names, server.Spec.Auth.APIKeys.SecretRef.Name)
 	}
-	for i := range spec.Tools {
-		if http := spec.Tools[i].HTTP; http != nil {
+	for i := range server.Spec.Tools {
+		if http := server.Spec.Tools[i].HTTP; http != nil {
 			for _, header := range http.HeadersFrom {
 				names = append(names, header.SecretKeyRef.Name)
 			}
 		}
 	}
 	slices.Sort(names)
-	return slices.Compact(names)
+	always := CredentialsSecretName(server.Name)
+	return slices.DeleteFunc(slices.Compact(names), func(name string) bool { return name == always })
 }

@@ -13,8 +13,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/utils/ptr"
 
@@ -62,10 +64,25 @@ func edits() []edit {
 		}},
 		{"shorter window", "live", func(s *spec) { s.Drain = &fairleadv1alpha1.Drain{Window: duration("10s")} }},
 		{"longer window", "rolls", func(s *spec) { s.Drain = &fairleadv1alpha1.Drain{Window: duration("2m")} }},
+		{"the Secret that is always mounted", "live", func(s *spec) {
+			s.Tools[0].HTTP.HeadersFrom = append(s.Tools[0].HTTP.HeadersFrom, fairleadv1alpha1.HeaderFromSecret{
+				Name: "X-Token", SecretKeyRef: fairleadv1alpha1.SecretKeyRef{Name: "orders-mcp-credentials", Key: "token"},
+			})
+		}},
 		{"a new Secret", "rolls", func(s *spec) { s.Tools[0].HTTP.HeadersFrom[0].SecretKeyRef.Name = "another" }},
 		{"image", "rolls", func(s *spec) { s.Pod = &fairleadv1alpha1.Pod{Image: "other:1"} }},
 		{"pod label", "rolls", func(s *spec) {
 			s.Pod = &fairleadv1alpha1.Pod{Labels: map[string]fairleadv1alpha1.LabelValue{"a": "b"}}
+		}},
+		{"autoscaling", "objects", func(s *spec) {
+			s.Autoscaling = &fairleadv1alpha1.Autoscaling{MaxReplicas: new(int32(4))}
+		}},
+		{"roll-out", "objects", func(s *spec) { s.Rollout = &fairleadv1alpha1.Rollout{MaxSurge: new(intstr.FromInt32(1))} }},
+		{"network policy", "objects", func(s *spec) {
+			s.NetworkPolicy = &fairleadv1alpha1.NetworkPolicy{EgressTo: []networkingv1.NetworkPolicyEgressRule{}}
+		}},
+		{"service", "objects", func(s *spec) {
+			s.Service = &fairleadv1alpha1.Service{SessionAffinity: fairleadv1alpha1.AffinityNone}
 		}},
 		{"replicas", "objects", func(s *spec) { s.Replicas = new(int32(5)) }},
 		{"paused", "objects", func(s *spec) { s.ManagementState = fairleadv1alpha1.Paused }},
@@ -135,6 +152,26 @@ func TestBuildErrors(t *testing.T) {
 			s.Tools[0].HTTP.Query = map[string]fairleadv1alpha1.TemplateString{"a": "${arguments.}"}
 		}, "spec.tools[0].http.query"},
 		{"duration", func(s *spec) { s.Tools[1].Timeout = new(fairleadv1alpha1.Duration("soon")) }, "spec.tools[1].timeout"},
+		{"stabilization", func(s *spec) {
+			s.Autoscaling = &fairleadv1alpha1.Autoscaling{MaxReplicas: new(int32(4)), ScaleDownStabilization: new(fairleadv1alpha1.Duration("soon"))}
+		}, "spec.autoscaling.scaleDownStabilization"},
+		{"stabilization too long", func(s *spec) {
+			s.Autoscaling = &fairleadv1alpha1.Autoscaling{MaxReplicas: new(int32(4)), ScaleDownStabilization: new(fairleadv1alpha1.Duration("2h"))}
+		}, "spec.autoscaling.scaleDownStabilization"},
+		{"no greatest number", func(s *spec) { s.Autoscaling = &fairleadv1alpha1.Autoscaling{} }, "spec.autoscaling.maxReplicas"},
+		{"least above greatest", func(s *spec) { s.Autoscaling = &fairleadv1alpha1.Autoscaling{MaxReplicas: new(int32(1))} }, "spec.autoscaling.maxReplicas"},
+		{"percent of nothing", func(s *spec) {
+			s.Autoscaling = &fairleadv1alpha1.Autoscaling{MaxReplicas: new(int32(4))}
+			s.Pod = &fairleadv1alpha1.Pod{Resources: &corev1.ResourceRequirements{Requests: corev1.ResourceList{"memory": resource.MustParse("64Mi")}}}
+		}, "spec.pod.resources.requests"},
+		{"range of addresses", func(s *spec) {
+			s.NetworkPolicy = &fairleadv1alpha1.NetworkPolicy{IngressFrom: []networkingv1.NetworkPolicyPeer{{IPBlock: &networkingv1.IPBlock{CIDR: "10.0.0.1"}}}}
+		}, "spec.networkPolicy.ingressFrom[0].ipBlock.cidr"},
+		{"exception outside of its range", func(s *spec) {
+			s.NetworkPolicy = &fairleadv1alpha1.NetworkPolicy{EgressTo: []networkingv1.NetworkPolicyEgressRule{{
+				To: []networkingv1.NetworkPolicyPeer{{IPBlock: &networkingv1.IPBlock{CIDR: "10.0.0.0/8", Except: []string{"10.1.0.0/16", "11.0.0.0/16"}}}},
+			}}}
+		}, "spec.networkPolicy.egressTo[0].to[0].ipBlock.except[1]"},
 		{"size", func(s *spec) { s.Limits = &fairleadv1alpha1.Limits{MaxRequestSize: new(resource.MustParse("-1"))} }, "spec.limits.maxRequestSize"},
 	}
 	for _, tt := range tests {
@@ -185,7 +222,7 @@ func TestSecretsAreMountedOnly(t *testing.T) {
 			mounted = append(mounted, volume.Secret.SecretName)
 		}
 	}
-	if diff := cmp.Diff([]string{"orders-api", "orders-keys", "second.example.com"}, mounted); diff != "" {
+	if diff := cmp.Diff([]string{"orders-mcp-session", "orders-mcp-credentials", "orders-api", "orders-keys", "second.example.com"}, mounted); diff != "" {
 		t.Errorf("mounted Secrets (-want +got):\n%s", diff)
 	}
 	for _, c := range pod.Containers {
@@ -200,6 +237,7 @@ func TestSecretsAreMountedOnly(t *testing.T) {
 	want := map[string]bool{
 		"/etc/fairlead/server": true, "/tmp": false, "/etc/fairlead/secrets/orders-api": true,
 		"/etc/fairlead/secrets/orders-keys": true, "/etc/fairlead/secrets/second.example.com": true,
+		"/etc/fairlead/session-keys": true, "/etc/fairlead/secrets/orders-mcp-credentials": true,
 	}
 	if diff := cmp.Diff(want, paths); diff != "" {
 		t.Errorf("mounts, and whether they are read-only (-want +got):\n%s", diff)
@@ -215,7 +253,10 @@ func TestChildrenInheritNothing(t *testing.T) {
 				t.Errorf("%T has the server's label %q", object, key)
 			}
 		}
-		if !slices.Equal(slices.Sorted(maps.Keys(object.GetAnnotations())), []string{resources.AnnotationRenderedHash}) {
+		own := slices.DeleteFunc(slices.Sorted(maps.Keys(object.GetAnnotations())), func(key string) bool {
+			return !strings.HasPrefix(key, "fairlead.dev/")
+		})
+		if len(own) != len(object.GetAnnotations()) || !slices.Contains(own, resources.AnnotationRenderedHash) {
 			t.Errorf("%T has annotations %v", object, object.GetAnnotations())
 		}
 		owners := object.GetOwnerReferences()

@@ -26,11 +26,16 @@ const (
 	// startAllowance is how long a pod may take for scheduling, image and start
 	// before a roll-out counts as stuck.
 	startAllowance = 300
+
+	// The names of the volumes that every pod has.
+	volumeServer      = "server"
+	volumeTmp         = "tmp"
+	volumeKeys        = "session-keys"
+	volumeCredentials = "credentials"
 )
 
-func deployment(in Input, secrets []string, drain config.Drain) *appsv1.Deployment {
-	grace := graceSeconds(drain)
-	return &appsv1.Deployment{
+func deployment(in Input, grace int64) (*appsv1.Deployment, error) {
+	out := &appsv1.Deployment{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "apps/v1", Kind: "Deployment"},
 		ObjectMeta: objectMeta(in, Name(in.Server.Name)),
 		Spec: appsv1.DeploymentSpec{
@@ -45,9 +50,12 @@ func deployment(in Input, secrets []string, drain config.Drain) *appsv1.Deployme
 			},
 			RevisionHistoryLimit:    new(int32(2)),
 			ProgressDeadlineSeconds: new(startAllowance + int32(grace)), //nolint:gosec // G115: admission bounds both parts of the drain by an hour.
-			Template:                podTemplate(in, secrets, grace),
+			Template:                podTemplate(in, grace),
 		},
 	}
+	var err error
+	out.Annotations, err = deploymentAnnotations(in, &out.Spec.Template)
+	return out, err
 }
 
 // graceSeconds is the time a leaving pod has: settle, then calls and streams
@@ -57,11 +65,12 @@ func graceSeconds(drain config.Drain) int64 {
 	return int64(math.Ceil((time.Duration(drain.Settle) + longest + leaveMargin).Seconds()))
 }
 
-func podTemplate(in Input, secrets []string, grace int64) corev1.PodTemplateSpec {
+func podTemplate(in Input, grace int64) corev1.PodTemplateSpec {
 	pod := in.Server.Spec.Pod
 	if pod == nil {
 		pod = &fairleadv1alpha1.Pod{}
 	}
+	secrets := secretNames(in.Server)
 	labels := plain(pod.Labels)
 	if labels == nil {
 		labels = map[string]string{}
@@ -85,7 +94,7 @@ func podTemplate(in Input, secrets []string, grace int64) corev1.PodTemplateSpec
 			TopologySpreadConstraints: spread(in.Server.Name, pod.TopologySpreadConstraints),
 			PriorityClassName:         pod.PriorityClassName,
 			Containers:                []corev1.Container{container(in, pod, secrets)},
-			Volumes:                   volumes(in.Server.Name, secrets),
+			Volumes:                   volumes(in.Server, secrets),
 		},
 	}
 }
@@ -101,8 +110,8 @@ func container(in Input, pod *fairleadv1alpha1.Pod, secrets []string) corev1.Con
 		ImagePullPolicy: corev1.PullIfNotPresent,
 		Args:            []string{"serve", "--config", serverDir + "/" + ServerFile, "--secrets-dir", secretsDir},
 		Ports: []corev1.ContainerPort{
-			{Name: portHTTP, ContainerPort: 8080, Protocol: corev1.ProtocolTCP},
-			{Name: portAdmin, ContainerPort: 8081, Protocol: corev1.ProtocolTCP},
+			{Name: portHTTP, ContainerPort: clientPort, Protocol: corev1.ProtocolTCP},
+			{Name: portAdmin, ContainerPort: adminPort, Protocol: corev1.ProtocolTCP},
 		},
 		Resources:      containerResources(pod.Resources),
 		StartupProbe:   probe("/healthz", 1, 30),
@@ -114,7 +123,7 @@ func container(in Input, pod *fairleadv1alpha1.Pod, secrets []string) corev1.Con
 			RunAsNonRoot:             new(true),
 			Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 		},
-		VolumeMounts: mounts(secrets),
+		VolumeMounts: mounts(in.Server, secrets),
 	}
 }
 
@@ -146,29 +155,37 @@ func containerResources(user *corev1.ResourceRequirements) corev1.ResourceRequir
 	}
 }
 
-// volumes are the configuration, every Secret as a whole (so that new keys are
-// live; optional, so that a missing one hangs no pod), and a small /tmp.
-func volumes(server string, secrets []string) []corev1.Volume {
+// volumes are the configuration, a small /tmp, and every Secret as a whole (so
+// that new keys are live; optional, so that a missing one hangs no pod): the
+// session keys, the Secret that is always mounted, and those of the spec.
+func volumes(server *fairleadv1alpha1.MCPServer, secrets []string) []corev1.Volume {
+	secret := func(volume, name string) corev1.Volume {
+		return corev1.Volume{Name: volume, VolumeSource: corev1.VolumeSource{
+			Secret: &corev1.SecretVolumeSource{SecretName: name, Optional: new(true)},
+		}}
+	}
 	out := []corev1.Volume{
-		{Name: "server", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
-			LocalObjectReference: corev1.LocalObjectReference{Name: configMapName(server, secrets)},
+		{Name: volumeServer, VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
+			LocalObjectReference: corev1.LocalObjectReference{Name: configMapName(server)},
 		}}},
-		{Name: "tmp", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{
+		{Name: volumeTmp, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{
 			SizeLimit: new(resource.MustParse("64Mi")),
 		}}},
+		secret(volumeKeys, SessionSecretName(server.Name)),
+		secret(volumeCredentials, CredentialsSecretName(server.Name)),
 	}
-	for _, secret := range secrets {
-		out = append(out, corev1.Volume{Name: volumeName(secret), VolumeSource: corev1.VolumeSource{
-			Secret: &corev1.SecretVolumeSource{SecretName: secret, Optional: new(true)},
-		}})
+	for _, name := range secrets {
+		out = append(out, secret(volumeName(name), name))
 	}
 	return out
 }
 
-func mounts(secrets []string) []corev1.VolumeMount {
+func mounts(server *fairleadv1alpha1.MCPServer, secrets []string) []corev1.VolumeMount {
 	out := []corev1.VolumeMount{
-		{Name: "server", MountPath: serverDir, ReadOnly: true},
-		{Name: "tmp", MountPath: "/tmp"},
+		{Name: volumeServer, MountPath: serverDir, ReadOnly: true},
+		{Name: volumeTmp, MountPath: "/tmp"},
+		{Name: volumeKeys, MountPath: keysDir, ReadOnly: true},
+		{Name: volumeCredentials, MountPath: secretsDir + "/" + CredentialsSecretName(server.Name), ReadOnly: true},
 	}
 	for _, secret := range secrets {
 		out = append(out, corev1.VolumeMount{Name: volumeName(secret), MountPath: secretsDir + "/" + secret, ReadOnly: true})

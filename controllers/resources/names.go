@@ -59,6 +59,10 @@ const (
 
 	serverDir  = "/etc/fairlead/server"
 	secretsDir = "/etc/fairlead/secrets" //nolint:gosec // G101: a folder's name.
+	keysDir    = "/etc/fairlead/session-keys"
+
+	// sessionSuffix ends the names of all Secrets with session keys.
+	sessionSuffix = "-mcp-session"
 
 	defaultClusterDomain = "cluster.local"
 
@@ -80,9 +84,9 @@ func CredentialsSecretName(server string) string { return Name(server) + "-crede
 // configMapName is the name of the ConfigMap for one set of mounts. Edits that
 // mount nothing new keep it, so that running pods see them; others get a new
 // one, and the old pods keep theirs.
-func configMapName(server string, secrets []string) string {
-	parts := append([]string{fmt.Sprintf("contract=%d", config.ContractVersion)}, secrets...)
-	return Name(server) + "-" + shortHash(parts...)
+func configMapName(server *fairleadv1alpha1.MCPServer) string {
+	parts := append([]string{fmt.Sprintf("contract=%d", config.ContractVersion)}, secretNames(server)...)
+	return Name(server.Name) + "-" + shortHash(parts...)
 }
 
 // volumeName is the name of the volume for a Secret, whose own name may have

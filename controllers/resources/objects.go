@@ -4,10 +4,7 @@
 package resources
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
-	"fmt"
+	"cmp"
 	"maps"
 
 	corev1 "k8s.io/api/core/v1"
@@ -51,18 +48,24 @@ func serviceAccount(in Input) *corev1.ServiceAccount {
 	}
 }
 
-func configMap(in Input, secrets []string, data []byte) *corev1.ConfigMap {
-	return &corev1.ConfigMap{
+// configMap is the one that the new pod template mounts, or that of the live
+// template where it is to be kept: its pods must see this configuration.
+func configMap(in Input, data []byte) *corev1.ConfigMap {
+	out := &corev1.ConfigMap{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
-		ObjectMeta: objectMeta(in, configMapName(in.Server.Name, secrets)),
+		ObjectMeta: objectMeta(in, cmp.Or(in.Observed.ConfigMap, configMapName(in.Server))),
 		Data:       map[string]string{ServerFile: string(data)},
 	}
+	if len(in.Observed.LastGood) > 0 {
+		out.Data[LastGoodFile] = string(in.Observed.LastGood)
+	}
+	return out
 }
 
 func service(in Input) *corev1.Service {
 	meta := objectMeta(in, Name(in.Server.Name))
 	meta.Annotations = exposureSettings(in).Service
-	return &corev1.Service{
+	out := &corev1.Service{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Service"},
 		ObjectMeta: meta,
 		Spec: corev1.ServiceSpec{
@@ -75,12 +78,16 @@ func service(in Input) *corev1.Service {
 				Port:        80,
 				TargetPort:  intstr.FromString(portHTTP),
 			}},
-			SessionAffinity: corev1.ServiceAffinityClientIP,
-			SessionAffinityConfig: &corev1.SessionAffinityConfig{
-				ClientIP: &corev1.ClientIPConfig{TimeoutSeconds: new(int32(affinitySeconds))},
-			},
+			SessionAffinity: corev1.ServiceAffinityNone,
 		},
 	}
+	if user := in.Server.Spec.Service; user == nil || user.SessionAffinity != fairleadv1alpha1.AffinityNone {
+		out.Spec.SessionAffinity = corev1.ServiceAffinityClientIP
+		out.Spec.SessionAffinityConfig = &corev1.SessionAffinityConfig{
+			ClientIP: &corev1.ClientIPConfig{TimeoutSeconds: new(int32(affinitySeconds))},
+		}
+	}
+	return out
 }
 
 func ingress(in Input) *networkingv1.Ingress {
@@ -153,22 +160,6 @@ func exposureSettings(in Input) exposure.Settings {
 	}
 	settings.Ingress = merged
 	return settings
-}
-
-// stampHash sets AnnotationRenderedHash.
-func stampHash(object Object) error {
-	data, err := json.Marshal(object)
-	if err != nil {
-		return fmt.Errorf("failed to encode %s %q: %w", object.GetObjectKind().GroupVersionKind().Kind, object.GetName(), err)
-	}
-	annotations := maps.Clone(object.GetAnnotations())
-	if annotations == nil {
-		annotations = map[string]string{}
-	}
-	sum := sha256.Sum256(data)
-	annotations[AnnotationRenderedHash] = hex.EncodeToString(sum[:8])
-	object.SetAnnotations(annotations)
-	return nil
 }
 
 // URL is where clients outside of the cluster connect; empty without an

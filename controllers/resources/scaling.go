@@ -64,15 +64,14 @@ func wantedReplicas(in Input) *int32 {
 // ScalingOf returns what still moves while a spec is frozen. It compiles
 // nothing. Its error is an *InvalidSpecError.
 func ScalingOf(in Input) (*Scaling, error) {
-	out := &Scaling{Replicas: wantedReplicas(in), PDB: disruptionBudget(in)}
-	if err := stampHash(out.PDB); err != nil {
+	hpa, err := autoscaler(in)
+	if err != nil {
 		return nil, err
 	}
-	hpa, err := autoscaler(in)
-	if err != nil || hpa == nil {
+	out := &Scaling{Replicas: wantedReplicas(in), PDB: disruptionBudget(in), HPA: hpa}
+	if err := stampHash(out.PDB); err != nil || hpa == nil {
 		return out, err
 	}
-	out.HPA = hpa
 	return out, stampHash(hpa)
 }
 
@@ -124,10 +123,20 @@ func autoscaler(in Input) (*autoscalingv2.HorizontalPodAutoscaler, error) {
 			Behavior: &autoscalingv2.HorizontalPodAutoscalerBehavior{
 				ScaleDown: &autoscalingv2.HPAScalingRules{
 					StabilizationWindowSeconds: new(stabilization),
+					Policies:                   gentle(),
 				},
 			},
 		},
 	}, nil
+}
+
+// gentle takes at most a quarter of the pods, or one, a minute: the clients of
+// all that leave come back to those that stay.
+func gentle() []autoscalingv2.HPAScalingPolicy {
+	return []autoscalingv2.HPAScalingPolicy{
+		{Type: autoscalingv2.PercentScalingPolicy, Value: 25, PeriodSeconds: 60},
+		{Type: autoscalingv2.PodsScalingPolicy, Value: 1, PeriodSeconds: 60},
+	}
 }
 
 // scalingMetrics looks at the runtime container alone, so that another

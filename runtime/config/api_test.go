@@ -40,7 +40,9 @@ type apiNode struct {
 var onlyHere = []string{"name", "namespace", "uid", "exposure.hosts", "exposure.hosts[]", "exposure.path", "drain.settle"}
 
 // onlyThere are fields of the object that no file for the runtime holds.
-var onlyThere = []string{"exposure", "pod", "replicas", "managementState"}
+var onlyThere = []string{
+	"exposure", "networkPolicy", "service", "replicas", "autoscaling", "rollout", "pod", "managementState",
+}
 
 func apiSpec(t *testing.T) apiNode {
 	t.Helper()

@@ -24,8 +24,9 @@ import (
 // maxInput bounds what Decode reads: no ConfigMap holds more than 1 MiB.
 const maxInput = 1 << 20
 
-// oldestContract is the oldest version that this code reads.
-const oldestContract = max(1, ContractVersion-1)
+// OldestContract is the oldest version of server.yaml that this code reads and
+// writes.
+const OldestContract = max(1, ContractVersion-1)
 
 // Decode reads one server.yaml, YAML or JSON, of at most 1 MiB. It accepts the
 // contract of this code and the one before; within its own, a field that it
@@ -47,8 +48,8 @@ func Decode(data []byte) (*Server, error) {
 	if err := jsonexp.Unmarshal(text, &head); err != nil {
 		return nil, decodeError(err)
 	}
-	if head.Contract < oldestContract || head.Contract > ContractVersion {
-		return nil, one("contract", ruleContract.sprintf(head.Contract, oldestContract, ContractVersion), ruleContract)
+	if head.Contract < OldestContract || head.Contract > ContractVersion {
+		return nil, one("contract", ruleContract.sprintf(head.Contract, OldestContract, ContractVersion), ruleContract)
 	}
 	s := &Server{}
 	strict := jsonexp.RejectUnknownMembers(head.Contract == ContractVersion)
@@ -146,9 +147,12 @@ func pointerPath(pointer string) string {
 // Hash returns 16 hex digits of SHA-256 over everything but Revision. Key order
 // and number forms inside of schemas do not matter; the text of inputSchemaJSON
 // does.
-func (s *Server) Hash() string {
+func (s *Server) Hash() string { return s.HashFor(ContractVersion) }
+
+// HashFor is Hash as code of another contract version computes it.
+func (s *Server) HashFor(contract int) string {
 	c := *s
-	c.Contract = ContractVersion
+	c.Contract = contract
 	c.Revision = ""
 	return hashJSON(&c)
 }
@@ -171,10 +175,17 @@ func hashJSON(v any) string {
 
 // Encode returns s as YAML with Contract and Revision set, or a *TooLargeError
 // above MaxSize. s is not changed.
-func (s *Server) Encode() ([]byte, error) {
+func (s *Server) Encode() ([]byte, error) { return s.EncodeFor(ContractVersion) }
+
+// EncodeFor is Encode for pods that read another contract version, from
+// OldestContract to ContractVersion; any other is an error.
+func (s *Server) EncodeFor(contract int) ([]byte, error) {
+	if contract < OldestContract || contract > ContractVersion {
+		return nil, fmt.Errorf("failed to encode server %q: contract %d is not one of %d to %d", s.Name, contract, OldestContract, ContractVersion)
+	}
 	c := *s
-	c.Contract = ContractVersion
-	c.Revision = s.Hash()
+	c.Contract = contract
+	c.Revision = s.HashFor(contract)
 	text, err := json.Marshal(&c)
 	if err != nil {
 		return nil, fmt.Errorf("failed to encode server %q: %w", s.Name, err)

@@ -206,3 +206,40 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// Pods that are held back read another version; its hash is what they report.
+func TestEncodeFor(t *testing.T) {
+	t.Parallel()
+	s := orders(t)
+	for _, tt := range []struct {
+		name     string
+		contract int
+		want     bool
+	}{
+		{"current", ContractVersion, true},
+		{"oldest", OldestContract, true},
+		{"too old", OldestContract - 1, false},
+		{"too new", ContractVersion + 1, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			data, err := s.EncodeFor(tt.contract)
+			if (err == nil) != tt.want {
+				t.Fatalf("EncodeFor(%d) = %v", tt.contract, err)
+			}
+			if err != nil {
+				return
+			}
+			again, err := Decode(data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if again.Contract != tt.contract || again.Revision != s.HashFor(tt.contract) {
+				t.Errorf("contract %d, revision %q, want %d and %q", again.Contract, again.Revision, tt.contract, s.HashFor(tt.contract))
+			}
+		})
+	}
+	if s.HashFor(ContractVersion) == s.HashFor(ContractVersion+1) {
+		t.Error("the hash does not tell contracts apart")
+	}
+}
