@@ -9,6 +9,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
+	"syscall"
 
 	"fairlead.dev/fairlead/hack/cluster/internal/binaries"
 	"fairlead.dev/fairlead/hack/cluster/internal/cluster"
@@ -25,7 +28,7 @@ type command struct {
 // commands returns all commands in the order in which people meet them.
 func commands() []command {
 	return []command{
-		{"up", "[--api-listen ADDRESS]", "start the cluster, or wait until the running one is ready", runUp},
+		{"up", "[--api-listen ADDRESS] [--with ADDON]", "start the cluster, or wait until the running one is ready", runUp},
 		{"down", "", "remove the cluster and all that it occupies outside of the cache", runDown},
 		{"status", "", "say what runs", runStatus},
 		{"load", "ARCHIVE [ARCHIVE...]", "import image archives into the node", runLoad},
@@ -33,10 +36,12 @@ func commands() []command {
 		{"kubectl", "-- ARGUMENTS", "run the cluster's kubectl", runKubectl},
 		{"exec", "-- COMMAND", "run a command inside, where ClusterIPs and the cluster's names work", runExec},
 		{"forward", "--listen ADDRESS --to HOST:PORT [--detach]", "carry a loopback port to an address inside", runForward},
-		{"build", "[apiserver-only]", "build the programs into the cache", runBuild},
+		{"signal", "PROGRAM kill|stop|continue", "disturb a program of the cluster; a killed one starts again", runSignal},
+		{"build", "[apiserver-only|addons]", "build the programs into the cache", runBuild},
 		{"assets", "", "print the folder with kube-apiserver, etcd and kubectl, for KUBEBUILDER_ASSETS", runAssets},
 		{"selftest", "", "check a whole cluster's life; refuses if one is here", runSelftest},
 		{"supervise", "", "", runSupervise},
+		{"keep", "", "", runKeep},
 		{"carry", "", "", runCarry},
 		{"resolve", "", "", runResolve},
 	}
@@ -47,17 +52,34 @@ func theCluster() *cluster.Cluster {
 	return &cluster.Cluster{
 		Layout: layout.Layout{Root: layout.DefaultRoot},
 		Out:    os.Stderr,
-		Ensure: func(ctx context.Context) (string, error) { return ensure(ctx, binaries.All()) },
+		Ensure: ensure,
 	}
 }
 
 func runUp(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("up", flag.ContinueOnError)
 	listen := flags.String("api-listen", layout.DefaultAPIListen, "where the API server is reached from outside")
+	var addons []string
+	flags.Func("with", "also run this addon: "+strings.Join(binaries.Addons(), " or "), func(name string) error {
+		if !slices.Contains(binaries.Addons(), name) {
+			return fmt.Errorf("it is none of %s", strings.Join(binaries.Addons(), ", "))
+		}
+		addons = append(addons, name)
+		return nil
+	})
 	if err := parse(flags, args); err != nil {
 		return err
 	}
-	return theCluster().Up(ctx, *listen)
+	cluster := theCluster()
+	if err := cluster.Up(ctx, *listen); err != nil {
+		return err
+	}
+	for _, name := range addons {
+		if err := cluster.With(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func runDown(ctx context.Context, _ []string) error { return theCluster().Down(ctx) }
@@ -97,14 +119,25 @@ func runForward(ctx context.Context, args []string) error {
 	return theCluster().Forward(ctx, *listen, *to, *detach)
 }
 
+// runSignal disturbs one program, for tests of what happens then.
+func runSignal(_ context.Context, args []string) error {
+	signals := map[string]syscall.Signal{"kill": syscall.SIGKILL, "stop": syscall.SIGSTOP, "continue": syscall.SIGCONT}
+	if len(args) != 2 || signals[args[1]] == 0 {
+		return errors.New("usage: cluster signal PROGRAM kill|stop|continue, with a PROGRAM of `cluster status`")
+	}
+	return theCluster().Signal(args[0], signals[args[1]])
+}
+
 // runBuild fills the cache.
 func runBuild(ctx context.Context, args []string) error {
 	names := binaries.All()
 	switch {
 	case len(args) == 1 && args[0] == "apiserver-only":
 		names = binaries.Assets()
+	case len(args) == 1 && args[0] == "addons":
+		names = binaries.Addons()
 	case len(args) > 0:
-		return errors.New("usage: cluster build [apiserver-only]")
+		return errors.New("usage: cluster build [apiserver-only|addons]")
 	}
 	dir, err := ensure(ctx, names)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"fairlead.dev/fairlead/hack/cluster/internal/cluster"
 	"fairlead.dev/fairlead/hack/cluster/internal/forward"
 	"fairlead.dev/fairlead/hack/cluster/internal/layout"
+	"fairlead.dev/fairlead/hack/cluster/internal/node"
 	"fairlead.dev/fairlead/hack/cluster/internal/process"
 	"fairlead.dev/fairlead/hack/cluster/internal/supervisor"
 )
@@ -32,6 +33,22 @@ func runSupervise(ctx context.Context, args []string) error {
 		return err
 	}
 	return supervisor.Run(ctx, layout.Layout{Root: layout.DefaultRoot}, *bin, listener, os.Stdout)
+}
+
+// runKeep is started by `up --with`, inside the namespaces.
+func runKeep(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("keep", flag.ContinueOnError)
+	bin := flags.String("bin", "", "folder of the built programs")
+	addon := flags.String("addon", "", "name of the addon")
+	if err := parse(flags, args); err != nil {
+		return err
+	}
+	l := layout.Layout{Root: layout.DefaultRoot}
+	program, ok := node.Addon(l, *bin, *addon)
+	if !ok {
+		return fmt.Errorf("there is no addon %q", *addon)
+	}
+	return supervisor.Keep(ctx, l, program, os.Stdout)
 }
 
 // runCarry is started by `forward`, inside the namespaces, with the outer socket.

@@ -15,6 +15,7 @@ const (
 	Kubectl           = "kubectl"
 	Etcd              = "etcd"
 	CoreDNS           = "coredns"
+	MetricsServer     = "metrics-server"
 	Pause             = "pause"
 	Probe             = "probe"
 )
@@ -61,6 +62,11 @@ func groups() []group {
 			cold:     75 * time.Second,
 		},
 		{
+			dir: "build/metrics-server", versionOf: "sigs.k8s.io/metrics-server",
+			packages: map[string]string{MetricsServer: "sigs.k8s.io/metrics-server/cmd/metrics-server"},
+			cold:     2 * time.Minute,
+		},
+		{
 			dir:      "pods",
 			packages: map[string]string{Pause: "./pause", Probe: "./probe"},
 			cold:     5 * time.Second,
@@ -70,6 +76,9 @@ func groups() []group {
 
 // Assets are the programs that envtest needs.
 func Assets() []string { return []string{Etcd, APIServer, Kubectl} }
+
+// Addons are the programs that a cluster runs only when asked to, by the name that `up --with` takes.
+func Addons() []string { return []string{MetricsServer} }
 
 // All are the programs that a cluster needs.
 func All() []string {

@@ -15,11 +15,8 @@ import (
 	"fairlead.dev/fairlead/hack/cluster/internal/pki"
 )
 
-// addonManifests returns the objects of each addon. An addon that runs as a plain process gets a Service without a
-// selector and an EndpointSlice that points at the node; package node says how the process is started.
-func addonManifests() []string {
-	return []string{dnsManifest()}
-}
+// An addon runs as a plain process, with a Service without a selector and an EndpointSlice that points at the node; package
+// node says how the process is started.
 
 // dnsManifest makes the name server known under its usual name and lets it read what it answers for.
 func dnsManifest() string {
@@ -73,13 +70,13 @@ subjects:
 `)
 }
 
-// applyAddons sends the addons' objects to the API server.
-func (c *Cluster) applyAddons(ctx context.Context, bin string) error {
+// apply sends an addon's objects to the API server.
+func (c *Cluster) apply(ctx context.Context, bin, manifest string) error {
 	cmd := exec.CommandContext(ctx, filepath.Join(bin, binaries.Kubectl), "apply", "--server-side", "-f", "-")
 	cmd.Env = c.environment(facts{Bin: bin}, c.Layout.KubeconfigOutside())
-	cmd.Stdin = strings.NewReader(strings.Join(addonManifests(), "---\n"))
+	cmd.Stdin = strings.NewReader(manifest)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("failed to apply the addons: %w: %s", err, strings.TrimSpace(string(out)))
+		return fmt.Errorf("failed to apply an addon: %w: %s", err, strings.TrimSpace(string(out)))
 	}
 	return nil
 }

@@ -28,8 +28,8 @@ type Cluster struct {
 	Layout layout.Layout
 	// Out takes progress lines.
 	Out io.Writer
-	// Ensure returns the folder of the built programs and builds them first if needed.
-	Ensure func(ctx context.Context) (string, error)
+	// Ensure returns a folder with the named programs and builds them first if needed.
+	Ensure func(ctx context.Context, names []string) (string, error)
 }
 
 // facts is what later commands need to know about the running cluster.

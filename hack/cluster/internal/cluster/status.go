@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 
 	"fairlead.dev/fairlead/hack/cluster/internal/apiclient"
@@ -80,4 +81,16 @@ func (c *Cluster) Kubeconfig(inside bool) (string, error) {
 		return c.Layout.KubeconfigInside(), nil
 	}
 	return c.Layout.KubeconfigOutside(), nil
+}
+
+// Signal sends a signal to a program of the cluster by its name in the status. A program that it ends is started again.
+func (c *Cluster) Signal(name string, signal syscall.Signal) error {
+	if _, err := c.facts(); err != nil {
+		return err
+	}
+	record, err := process.Load(c.Layout.Record(name))
+	if err != nil {
+		return fmt.Errorf("no program %q runs; `cluster status` lists what does", name)
+	}
+	return process.Proc.Signal(record.Identity, signal)
 }

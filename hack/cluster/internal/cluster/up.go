@@ -42,7 +42,7 @@ func (c *Cluster) Up(ctx context.Context, apiListen string) error {
 	}
 	var bin string
 	err = c.do(begin, "programs are built", func() (err error) {
-		bin, err = c.Ensure(ctx)
+		bin, err = c.Ensure(ctx, binaries.All())
 		return err
 	})
 	if err != nil {
@@ -98,7 +98,7 @@ func (c *Cluster) finish(ctx context.Context, begin time.Time, f facts) error {
 	steps := []step{
 		{"API server answers at " + f.API, func() error { return c.awaitAPI(ctx, f.API) }},
 		{"pause image is loaded", func() error { return c.loadPause(ctx, f.Bin) }},
-		{"addons are applied", func() error { return c.applyAddons(ctx, f.Bin) }},
+		{"name server is known", func() error { return c.apply(ctx, f.Bin, dnsManifest()) }},
 	}
 	if err := c.steps(begin, steps); err != nil {
 		return err
@@ -177,13 +177,18 @@ func (c *Cluster) startSupervisor(ctx context.Context, bin string, listener *net
 	})
 }
 
-// startInside starts `nsenter args` detached, with the listening socket as its descriptor 3 and its output in a log.
+// startInside starts `nsenter args` detached, with its output in a log and the listening socket, if there is one, as its
+// descriptor 3.
 func (c *Cluster) startInside(ctx context.Context, name string, args []string, listener *net.TCPListener) error {
-	socket, err := listener.File()
-	if err != nil {
-		return fmt.Errorf("failed to hand over the listening socket: %w", err)
+	var sockets []*os.File
+	if listener != nil {
+		socket, err := listener.File()
+		if err != nil {
+			return fmt.Errorf("failed to hand over the listening socket: %w", err)
+		}
+		defer func() { _ = socket.Close() }()
+		sockets = []*os.File{socket}
 	}
-	defer func() { _ = socket.Close() }()
 	log, err := os.OpenFile(c.Layout.Log(name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return fmt.Errorf("failed to open a log: %w", err)
@@ -192,7 +197,7 @@ func (c *Cluster) startInside(ctx context.Context, name string, args []string, l
 	// Not CommandContext: the process must survive this command's end.
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), "nsenter", args...)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.ExtraFiles = []*os.File{socket}
+	cmd.ExtraFiles = sockets
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {

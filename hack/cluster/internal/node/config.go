@@ -139,6 +139,8 @@ func Kubelet(l layout.Layout) ([]byte, error) {
 		"oomScoreAdj":   0, // a lower score needs CAP_SYS_RESOURCE
 		"readOnlyPort":  0,
 		"syncFrequency": "1m",
+		// The default of 110 leaves no room for a test of many servers while they roll; there are 253 addresses.
+		"maxPods": 200,
 		// A developer's disk is often nearly full; that must not evict pods or delete loaded images.
 		"evictionHard": map[string]string{
 			"memory.available": "50Mi", "nodefs.available": "1%", "imagefs.available": "1%", "nodefs.inodesFree": "1%",

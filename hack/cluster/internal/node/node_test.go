@@ -31,7 +31,11 @@ func TestGolden(t *testing.T) {
 		return string(content)
 	}
 	var arguments strings.Builder
-	for _, p := range Programs(cluster, "/bin-folder") {
+	addon, ok := Addon(cluster, "/bin-folder", "metrics-server")
+	if !ok {
+		t.Fatal("there is no metrics-server")
+	}
+	for _, p := range append(Programs(cluster, "/bin-folder"), addon) {
 		arguments.WriteString(p.Path + "\n")
 		for _, arg := range p.Args {
 			arguments.WriteString("  " + arg + "\n")

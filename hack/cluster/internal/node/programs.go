@@ -24,9 +24,6 @@ type Program struct {
 
 // Programs returns every program in the order of its start. The reverse is the order of stopping: the kubelet first, so
 // that it restarts no container that is being stopped. bin is the folder of the built programs.
-//
-// An addon that runs as a plain process (metrics-server, an ingress controller) is one more entry before kube-proxy, with
-// a Service and an EndpointSlice in package addons.
 func Programs(l layout.Layout, bin string) []Program {
 	at := func(name string) string { return filepath.Join(bin, name) }
 	return []Program{
@@ -111,6 +108,10 @@ func controllerManagerArgs(l layout.Layout) []string {
 		"--service-account-private-key-file=" + l.PKI(pki.ServiceAccount+".key"),
 		"--cluster-signing-cert-file=" + l.PKI(pki.CA+".crt"),
 		"--cluster-signing-key-file=" + l.PKI(pki.CA+".key"),
+		// An autoscaler that looks every few seconds and trusts young pods: a test need not wait for minutes.
+		"--horizontal-pod-autoscaler-sync-period=5s",
+		"--horizontal-pod-autoscaler-cpu-initialization-period=20s",
+		"--horizontal-pod-autoscaler-initial-readiness-delay=5s",
 	}
 }
 

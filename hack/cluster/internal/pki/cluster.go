@@ -27,6 +27,7 @@ const (
 	Proxy             = "proxy"
 	Kubelet           = "kubelet"
 	DNS               = "dns"
+	MetricsServer     = "metrics-server"
 )
 
 // FrontProxyName is the only client that may pass on another user's name to an aggregated API.
@@ -34,6 +35,9 @@ const FrontProxyName = "front-proxy-client"
 
 // DNSUser is the user of the cluster's name server.
 const DNSUser = "system:coredns"
+
+// MetricsServerUser is the user of the addon that measures pods.
+const MetricsServerUser = "system:metrics-server"
 
 // requests returns what each certificate is for. Kubernetes takes a client's user from CN and its groups from O.
 func requests() map[string]Request {
@@ -59,6 +63,7 @@ func requests() map[string]Request {
 		Proxy:             {CommonName: "system:kube-proxy"},
 		Kubelet:           {CommonName: "system:node:" + layout.NodeName, Organizations: []string{"system:nodes"}},
 		DNS:               {CommonName: DNSUser},
+		MetricsServer:     {CommonName: MetricsServerUser},
 	}
 }
 
@@ -100,6 +105,7 @@ func writeKubeconfigs(l layout.Layout, pairs map[string]Pair, outside string) er
 		KubeconfigOf(l, Scheduler):         {Scheduler, inside},
 		KubeconfigOf(l, Proxy):             {Proxy, inside},
 		KubeconfigOf(l, DNS):               {DNS, inside},
+		KubeconfigOf(l, MetricsServer):     {MetricsServer, inside},
 	}
 	for path, f := range files {
 		content, err := Kubeconfig("https://"+f.server, f.client, pairs[CA].Cert, pairs[f.client])
