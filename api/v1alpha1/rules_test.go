@@ -55,6 +55,21 @@ func ruleCases() []ruleCase {
 		{"drain window too long", "spec.drain.window", "61m"},
 		{"call timeout too short", "spec.drain.callTimeout", "1ms"},
 		{"call timeout too long", "spec.drain.callTimeout", "2h"},
+		{"replicas beside autoscaling", "spec.replicas", int64(3)},
+		{"no greatest number of pods", "spec.autoscaling.maxReplicas", nil},
+		{"fewer pods than the least", "spec.autoscaling.maxReplicas", int64(2)},
+		{"fewer pods than the least of the default", "spec.autoscaling", map[string]any{"maxReplicas": int64(1)}},
+		{"external with bounds", "spec.autoscaling.managedBy", "External"},
+		{"stabilization too long", "spec.autoscaling.scaleDownStabilization", "61m"},
+		{"no surge", "spec.rollout.maxSurge", int64(0)},
+		{"surge too large", "spec.rollout.maxSurge", int64(1001)},
+		{"surge of no percent", "spec.rollout.maxSurge", "0%"},
+		{"surge of more than all", "spec.rollout.maxSurge", "101%"},
+		{"surge as a word", "spec.rollout.maxSurge", "all"},
+		{"peer without a selector", "spec.networkPolicy.ingressFrom", []any{map[string]any{}}},
+		{"peer of two kinds", "spec.networkPolicy.ingressFrom", []any{
+			map[string]any{"ipBlock": map[string]any{"cidr": "10.0.0.0/8"}, "podSelector": map[string]any{}},
+		}},
 		{"snippet", "spec.exposure.ingress.annotations", map[string]any{"nginx.ingress.kubernetes.io/server-snippet": "x"}},
 		{"snippets", "spec.exposure.ingress.annotations", map[string]any{"nginx.org/location-snippets": "x"}},
 		{"authentication at the ingress", "spec.exposure.ingress.annotations", map[string]any{"nginx.ingress.kubernetes.io/auth-url": "x"}},
@@ -112,9 +127,13 @@ func put(t *testing.T, object map[string]any, path string, value any) {
 // otherwise right; testdata/rules.txt has the exact errors.
 func TestRules(t *testing.T) {
 	t.Parallel()
-	base := everything(t)
+	bases := everything(t)
 	var out strings.Builder
 	for _, tt := range ruleCases() {
+		base := bases[0]
+		if strings.HasPrefix(tt.path, "spec.autoscaling") || tt.path == "spec.replicas" {
+			base = bases[1]
+		}
 		object := &unstructured.Unstructured{Object: runtime.DeepCopyJSON(base.Object)}
 		put(t, object.Object, tt.path, tt.value)
 		err := verdict(t, object)

@@ -101,7 +101,6 @@ type Rollout struct {
 // cluster's network has an implementation.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.ingressFrom) || self.ingressFrom.all(p, has(p.ipBlock) ? !has(p.podSelector) && !has(p.namespaceSelector) : has(p.podSelector) || has(p.namespaceSelector))",message="each peer needs ipBlock alone, or podSelector, namespaceSelector or both",fieldPath=".ingressFrom"
-// +kubebuilder:validation:XValidation:rule="!has(self.egressTo) || self.egressTo.all(r, !has(r.to) || r.to.all(p, has(p.ipBlock) ? !has(p.podSelector) && !has(p.namespaceSelector) : has(p.podSelector) || has(p.namespaceSelector)))",message="each peer needs ipBlock alone, or podSelector, namespaceSelector or both",fieldPath=".egressTo"
 type NetworkPolicy struct {
 	// ingressFrom lists who may connect as a client (port 8080), at most 32
 	// peers; anybody when absent, nobody when empty. The operator's namespace

@@ -85,10 +85,15 @@ func readServers(t *testing.T, file string) []*unstructured.Unstructured {
 	return servers
 }
 
-// everything is a server with every field set.
-func everything(t *testing.T) *unstructured.Unstructured {
+// everything are servers that together set every field: autoscaling excludes
+// replicas.
+func everything(t *testing.T) []*unstructured.Unstructured {
 	t.Helper()
-	return readServers(t, filepath.Join(apiserver.Root(), "controllers", "resources", "testdata", "everything", "server.yaml"))[0]
+	var servers []*unstructured.Unstructured
+	for _, name := range []string{"everything", "autoscaling"} {
+		servers = append(servers, readServers(t, filepath.Join(apiserver.Root(), "controllers", "resources", "testdata", name, "server.yaml"))...)
+	}
+	return servers
 }
 
 // verdict asks the API server what it thinks of an object, without creating it.

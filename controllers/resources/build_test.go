@@ -167,6 +167,11 @@ func TestBuildErrors(t *testing.T) {
 		{"range of addresses", func(s *spec) {
 			s.NetworkPolicy = &fairleadv1alpha1.NetworkPolicy{IngressFrom: []networkingv1.NetworkPolicyPeer{{IPBlock: &networkingv1.IPBlock{CIDR: "10.0.0.1"}}}}
 		}, "spec.networkPolicy.ingressFrom[0].ipBlock.cidr"},
+		{"target without a selector", func(s *spec) {
+			s.NetworkPolicy = &fairleadv1alpha1.NetworkPolicy{EgressTo: []networkingv1.NetworkPolicyEgressRule{{
+				To: []networkingv1.NetworkPolicyPeer{{}},
+			}}}
+		}, "spec.networkPolicy.egressTo[0].to[0]"},
 		{"exception outside of its range", func(s *spec) {
 			s.NetworkPolicy = &fairleadv1alpha1.NetworkPolicy{EgressTo: []networkingv1.NetworkPolicyEgressRule{{
 				To: []networkingv1.NetworkPolicyPeer{{IPBlock: &networkingv1.IPBlock{CIDR: "10.0.0.0/8", Except: []string{"10.1.0.0/16", "11.0.0.0/16"}}}},

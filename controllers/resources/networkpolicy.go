@@ -99,8 +99,9 @@ func namespacePeer(names ...string) networkingv1.NetworkPolicyPeer {
 	}}
 }
 
-// checkNetworkPolicy finds address ranges that Kubernetes would refuse, so that
-// lint tells before the cluster does.
+// checkNetworkPolicy finds what Kubernetes would refuse in a peer, so that lint
+// tells before the cluster does. (Rules of the CRD over both nested lists would
+// cost more than its budget.)
 func checkNetworkPolicy(in Input) error {
 	spec := in.Server.Spec.NetworkPolicy
 	if spec == nil {
@@ -109,7 +110,7 @@ func checkNetworkPolicy(in Input) error {
 	var errs config.Errors
 	check := func(path string, peers []networkingv1.NetworkPolicyPeer) {
 		for i := range peers {
-			errs = append(errs, wrongRanges(fmt.Sprintf("%s[%d].ipBlock", path, i), peers[i].IPBlock)...)
+			errs = append(errs, wrongPeer(fmt.Sprintf("%s[%d]", path, i), &peers[i])...)
 		}
 	}
 	check("networkPolicy.ingressFrom", spec.IngressFrom)
@@ -122,26 +123,28 @@ func checkNetworkPolicy(in Input) error {
 	return nil
 }
 
-func wrongRanges(path string, block *networkingv1.IPBlock) config.Errors {
-	if block == nil {
+func wrongPeer(path string, peer *networkingv1.NetworkPolicyPeer) config.Errors {
+	selects := peer.PodSelector != nil || peer.NamespaceSelector != nil
+	if selects == (peer.IPBlock != nil) {
+		return config.Errors{{Path: path, Message: "a peer needs ipBlock alone, or podSelector, namespaceSelector or both"}}
+	}
+	if selects {
 		return nil
 	}
 	var errs config.Errors
-	wrong := func(path, value string) {
-		errs = append(errs, &config.FieldError{Path: path, Message: fmt.Sprintf("%q is not a range of addresses such as 10.0.0.0/8", value)})
+	wrong := func(path, format string, args ...any) {
+		errs = append(errs, &config.FieldError{Path: path, Message: fmt.Sprintf(format, args...)})
 	}
-	whole, err := netip.ParsePrefix(block.CIDR)
+	path += ".ipBlock"
+	whole, err := netip.ParsePrefix(peer.IPBlock.CIDR)
 	if err != nil {
-		wrong(path+".cidr", block.CIDR)
+		wrong(path+".cidr", "%q is not a range of addresses such as 10.0.0.0/8", peer.IPBlock.CIDR)
 		return errs
 	}
-	for i, text := range block.Except {
-		at := fmt.Sprintf("%s.except[%d]", path, i)
-		switch part, err := netip.ParsePrefix(text); {
-		case err != nil:
-			wrong(at, text)
-		case !whole.Contains(part.Addr()) || part.Bits() <= whole.Bits():
-			errs = append(errs, &config.FieldError{Path: at, Message: fmt.Sprintf("%q is not a part of %q", text, block.CIDR)})
+	for i, text := range peer.IPBlock.Except {
+		part, err := netip.ParsePrefix(text)
+		if err != nil || !whole.Contains(part.Addr()) || part.Bits() <= whole.Bits() {
+			wrong(fmt.Sprintf("%s.except[%d]", path, i), "%q is not a range of addresses inside of %s", text, peer.IPBlock.CIDR)
 		}
 	}
 	return errs
