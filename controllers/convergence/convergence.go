@@ -19,23 +19,14 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Annotations of pods that make the kubelet sync their volumes.
-const (
-	// AnnotationConfigRevision holds `<revision>-<attempt>`: the revision that
-	// the pod was poked to serve, and the number of the poke, from 1.
-	AnnotationConfigRevision = "fairlead.dev/config-revision"
-	// AnnotationRefreshedAt holds the request for a refresh, the value of
-	// fairlead.dev/refresh-requested-at, that the pod was poked for.
-	AnnotationRefreshedAt = "fairlead.dev/refreshed-at"
-)
-
 // Pod is one that should serve the target's revision.
 type Pod struct {
 	Name string
 	UID  types.UID
 	// IP is the pod's first address; a pod without one is not asked.
 	IP string
-	// Poked and Refreshed are the pod's two annotations as they were last seen.
+	// Poked and Refreshed are the pod's annotations AnnotationConfigRevision and
+	// AnnotationRefreshedAt of the API, as they were last seen.
 	Poked, Refreshed string
 }
 
@@ -60,18 +51,18 @@ type State string
 
 // The states, from no knowledge to all is well.
 const (
-	// Pending: some pod has not been heard yet, and none is known to lag.
+	// Pending means that some pod has not been heard yet, and none is known to lag.
 	Pending State = "Pending"
-	// NoPods: there is none that could serve.
+	// NoPods means that there is none that could serve.
 	NoPods State = "NoPods"
-	// Refused: a pod serves an older revision since it cannot serve this one.
+	// Refused means that a pod serves an older revision since it cannot serve this one.
 	Refused State = "Refused"
-	// Lagging: a pod serves an older revision, or lacks keys.
+	// Lagging means that a pod serves an older revision, or lacks keys.
 	Lagging State = "Lagging"
-	// Unreachable: a pod did not answer several times in a row, and none of
+	// Unreachable means that a pod did not answer several times in a row, and none of
 	// those that did lags.
 	Unreachable State = "Unreachable"
-	// Converged: every pod serves the revision and holds the keys.
+	// Converged means that every pod serves the revision and holds the keys.
 	Converged State = "Converged"
 )
 

@@ -25,12 +25,12 @@ func (p poker) Poke(ctx context.Context, name types.NamespacedName, uid types.UI
 	if err != nil {
 		return fmt.Errorf("failed to encode the poke of Pod %q: %w", name.Name, err)
 	}
-	// Metadata alone comes back.
+	// Metadata alone comes back, and no reconcile waits until the cache has it.
 	pod := &metav1.PartialObjectMetadata{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
 		ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name},
 	}
-	if err := p.client.Status().Patch(ctx, pod, client.RawPatch(types.MergePatchType, data)); err != nil {
+	if err := p.client.Status().Patch(ctx, pod, client.RawPatch(types.MergePatchType, data), client.DisableReadYourWritesConsistency); err != nil {
 		return fmt.Errorf("failed to poke Pod %q: %w", name.Name, err)
 	}
 	return nil

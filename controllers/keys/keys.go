@@ -57,11 +57,13 @@ func (d *Deriver) Ring(uid types.UID, epoch int64) keyring.Ring {
 // so that no salt is needed.
 func (d *Deriver) key(uid types.UID, epoch int64) keyring.Key {
 	info := "fairlead.dev/session-key/v1/" + string(uid) + "/" + strconv.FormatInt(epoch, 10)
-	derived, err := hkdf.Key(sha256.New, d.master, nil, info, len(keyring.Key{}))
+	var key keyring.Key
+	derived, err := hkdf.Key(sha256.New, d.master, nil, info, len(key))
 	if err != nil {
-		panic("failed to derive a session key: " + err.Error()) // Only a length above 255 hashes or FIPS mode with a short key can fail.
+		panic("failed to derive a session key: " + err.Error()) // Only for keys above 255 hashes long.
 	}
-	return keyring.Key(derived)
+	copy(key[:], derived)
+	return key
 }
 
 // Held is what is known about the keys that pods hold.

@@ -11,7 +11,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -29,21 +28,21 @@ const (
 // Master returns the master key from the Secret MasterSecret in the operator's
 // namespace. It creates the Secret, immutable, if there is none, and never
 // changes one: an invalid one is an error. live must read from the API server,
-// since a cache would ask for the right to list Secrets.
+// since a cache would need the right to list Secrets.
 func Master(ctx context.Context, live client.Reader, writer client.Writer, namespace string) ([]byte, error) {
 	key, err := readMaster(ctx, live, namespace)
 	if !apierrors.IsNotFound(err) {
 		return key, err
 	}
 	key = make([]byte, MasterSize)
-	rand.Read(key) //nolint:errcheck // It never fails: it ends the program instead.
+	rand.Read(key) // It never fails: it ends the program instead.
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: MasterSecret},
 		Type:       MasterType,
-		Immutable:  ptr.To(true),
+		Immutable:  new(true),
 		Data:       map[string][]byte{masterField: key},
 	}
-	switch err := writer.Create(ctx, secret); {
+	switch err := writer.Create(ctx, secret, client.DisableReadYourWritesConsistency); {
 	case err == nil:
 		return key, nil
 	case apierrors.IsAlreadyExists(err): // Another replica was faster: its key counts.
