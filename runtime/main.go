@@ -94,6 +94,7 @@ func serveCommand() *cobra.Command {
 	flags := c.Flags()
 	flags.StringVar(&o.ConfigFile, "config", "", "the server.yaml to serve; it is followed as it changes")
 	flags.StringVar(&o.SecretsDir, "secrets-dir", app.DefaultSecretsDir, "the folder with a folder for each Secret")
+	flags.StringVar(&o.SessionKeysDir, "session-keys-dir", app.DefaultSessionKeysDir, "the folder with the session keys: current, next and previous; it may be missing")
 	flags.StringVar(&o.Listen, "listen", app.DefaultListen, "the address for clients")
 	flags.StringVar(&o.AdminListen, "admin-listen", app.DefaultAdminListen, "the address for probes and metrics")
 	if err := c.MarkFlagRequired("config"); err != nil {

@@ -29,6 +29,8 @@ const (
 	DefaultListen      = ":8080"
 	DefaultAdminListen = ":8081"
 	DefaultSecretsDir  = "/etc/fairlead/secrets" //nolint:gosec // G101: a folder, not a credential.
+	// DefaultSessionKeysDir is the command's; Options have none.
+	DefaultSessionKeysDir = "/etc/fairlead/session-keys"
 )
 
 // endgame is how long the process may still take after the drain, within the
@@ -42,6 +44,9 @@ type Options struct {
 	ConfigFile string
 	// SecretsDir holds a folder for each Secret; it may be missing.
 	SecretsDir string
+	// SessionKeysDir holds the session keys; it may be missing. Without it, or
+	// empty, nobody is taken for the operator's verifier.
+	SessionKeysDir string
 	// Listen is the address for clients, AdminListen that for probes and
 	// metrics; empty means the defaults.
 	Listen, AdminListen string

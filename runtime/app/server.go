@@ -11,7 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,6 +32,7 @@ import (
 	"fairlead.dev/fairlead/runtime/internal/transport/sse"
 	"fairlead.dev/fairlead/runtime/internal/transport/stateless"
 	"fairlead.dev/fairlead/runtime/internal/transport/streamable"
+	"fairlead.dev/fairlead/runtime/keyring"
 )
 
 // readTimeout bounds how long a client may take to send a body.
@@ -59,15 +60,19 @@ type server struct {
 	configError atomic.Pointer[string]
 	drain       atomic.Pointer[Drain]
 
+	// held is what /status tells of Secrets.
+	held atomic.Pointer[held]
+
 	swapping sync.Mutex // guards what follows; held by whoever applies a file
 	sum      [sha256.Size]byte
+	config   *config.Server
 	catalog  *catalog.Catalog
-	problems []auth.Problem
+	ring     keyring.Ring
 }
 
 func newServer(ctx context.Context, o Options, level *slog.LevelVar, first loaded, loopback bool) (*server, error) {
-	s := &server{options: o, level: level, logger: o.Logger, loopback: loopback, started: time.Now(), sum: first.sum}
 	c := first.program.Server
+	s := &server{options: o, level: level, logger: o.Logger, loopback: loopback, started: time.Now(), sum: first.sum, config: c}
 	tools, err := catalog.Build(first.program, nil, s.deps())
 	if err != nil {
 		return nil, fmt.Errorf("failed to build the tools of %q: %w", o.ConfigFile, err)
@@ -76,8 +81,10 @@ func newServer(ctx context.Context, o Options, level *slog.LevelVar, first loade
 	s.registry = prometheus.NewRegistry()
 	s.metrics = telemetry.New(s.registry, o.Version)
 	s.limits = limit.New(limitConfig(c))
+	ring, ringErr := s.loadRing()
+	s.ring = ring
 	var report auth.Report
-	s.keys, report = auth.New(c.Auth, o.SecretsDir)
+	s.keys, report = auth.New(s.rules(), o.SecretsDir)
 	revision := s.revision(c, tools)
 	s.engine = engine.New(engine.Options{
 		Catalog: tools, Policy: revision.Policy, Info: revision.Info, AllowTrace: revision.AllowTrace,
@@ -97,8 +104,13 @@ func newServer(ctx context.Context, o Options, level *slog.LevelVar, first loade
 		Auth: s.keys, Logger: o.Logger, Access: s.access(c), InFlight: s.metrics.InFlight,
 	})
 	s.configured(ctx, c, first.err)
-	s.reportKeys(ctx, report)
+	s.hold(ctx, report, ringErr)
 	return s, nil
+}
+
+// rules are who is let in, by the configuration and the session keys of now.
+func (s *server) rules() auth.Rules {
+	return auth.Rules{Auth: s.config.Auth, UID: s.config.UID, Ring: s.ring}
 }
 
 func (s *server) deps() catalog.Deps {
@@ -161,39 +173,26 @@ func (s *server) configured(ctx context.Context, c *config.Server, newer error) 
 	s.refused(ctx, newer)
 }
 
+// maxConfigError bounds the reason why a file is refused, in bytes: whoever asks
+// for the status reads at most 64 KiB.
+const maxConfigError = 8 << 10
+
+func clip(text string) string {
+	if len(text) <= maxConfigError {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxConfigError], "") + " …"
+}
+
 // refused notes why the newest file is not served; nil says that it is.
 func (s *server) refused(ctx context.Context, err error) {
 	text := ""
 	if err != nil {
-		text = err.Error()
+		text = clip(err.Error())
 		s.metrics.ConfigRefused()
 		s.logger.ErrorContext(ctx, "Refused a configuration, an older revision is served", "error", err)
 	}
 	s.configError.Store(&text)
-}
-
-// reportKeys logs what is wrong with the keys when that changes, and ends what
-// callers hold whose key is gone.
-func (s *server) reportKeys(ctx context.Context, report auth.Report) {
-	if !slices.Equal(s.problems, report.Problems) {
-		for _, p := range report.Problems {
-			s.logger.WarnContext(ctx, "Found a problem with the API keys", "code", p.Code, "secret", p.Secret, "entry", p.Entry, "reason", p.Reason)
-		}
-		s.problems = report.Problems
-	}
-	if len(report.Removed) == 0 {
-		return
-	}
-	s.logger.InfoContext(ctx, "Revoked principals", "principals", report.Removed)
-	if s.sessions == nil {
-		return
-	}
-	for _, open := range s.sessions.All() {
-		if slices.Contains(report.Removed, open.Principal) {
-			open.Close(stream.Revoked)
-		}
-	}
-	s.stateless.Revoke(report.Removed)
 }
 
 func (s *server) adminHandler() http.Handler {
@@ -202,9 +201,20 @@ func (s *server) adminHandler() http.Handler {
 
 func (s *server) status() admin.Status {
 	calls, streams := s.limits.Usage()
+	held := s.held.Load()
 	return admin.Status{
 		Revision: s.engine.Revision(), ConfigError: *s.configError.Load(), Tools: s.engine.Tools(),
 		Sessions: s.sessions.Count(), Streams: streams, InFlight: calls,
 		Draining: s.draining.Load(), StartedAt: s.started,
+		KeyIDs: held.keyIDs, Problems: held.problems, Version: s.options.Version, Contracts: contracts(),
 	}
+}
+
+// contracts are the versions of server.yaml that this program reads, ascending.
+func contracts() []int {
+	var all []int
+	for v := config.OldestContract; v <= config.ContractVersion; v++ {
+		all = append(all, v)
+	}
+	return all
 }

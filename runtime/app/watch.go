@@ -6,28 +6,35 @@ package app
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
-
-	"fairlead.dev/fairlead/runtime/internal/catalog"
-	"fairlead.dev/fairlead/runtime/internal/transport"
 )
 
 const (
 	// settleEvents is how long files must be quiet before they are read: an
-	// editor or the kubelet makes several changes in a row.
+	// editor makes several changes in a row.
 	settleEvents = 50 * time.Millisecond
+	// maxSettle bounds how long a folder that is never quiet is waited for.
+	maxSettle = 500 * time.Millisecond
 	// pollPeriod is how often files are read without being told to. Watches miss
 	// changes on some file systems, and of folders that appear later.
 	pollPeriod = 10 * time.Second
+	// dataLink is the link that the kubelet turns to a new folder once all files
+	// in it are written: from then on they are whole.
+	dataLink = "..data"
+	// maxFolders bounds the folders of Secrets that are watched; others are only
+	// polled.
+	maxFolders = 256
 )
 
-// watch applies changes of the configuration and the secrets until ctx ends.
-// Folders are watched, not files: the kubelet swaps a symbolic link beside
-// them, and editors rename.
+// watch applies changes of the configuration, the secrets and the session keys
+// until ctx ends. Folders are watched, not files: the kubelet swaps a symbolic
+// link beside them, and editors rename.
 func (s *server) watch(ctx context.Context, halt func()) error {
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
@@ -39,84 +46,69 @@ func (s *server) watch(ctx context.Context, halt func()) error {
 	defer poll.Stop()
 	quiet := time.NewTimer(0) // Files may have changed since they were read.
 	defer quiet.Stop()
+	var latest time.Time // when files are read at the latest; zero if nothing happened
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-watcher.Events:
-			quiet.Reset(settleEvents)
+		case event := <-watcher.Events:
+			if latest.IsZero() {
+				latest = time.Now().Add(maxSettle)
+			}
+			wait := min(settleEvents, time.Until(latest))
+			if filepath.Base(event.Name) == dataLink && event.Has(fsnotify.Create) {
+				wait = 0
+			}
+			quiet.Reset(wait)
 		case err := <-watcher.Errors:
 			s.logger.WarnContext(ctx, "Failed to watch files, polling goes on", "error", err)
 			quiet.Reset(settleEvents)
 		case <-poll.C:
 			quiet.Reset(0)
 		case <-quiet.C:
-			// Before the files are read, so that no later change is missed.
-			s.watchFolders(ctx, watcher)
-			s.reload(ctx)
-			// The new configuration may name other secrets.
-			s.watchFolders(ctx, watcher)
+			latest = time.Time{}
+			s.follow(ctx, watcher)
 		}
 	}
 }
 
-// watchFolders adds what is not watched yet. Adding twice has no effect.
-func (s *server) watchFolders(ctx context.Context, watcher *fsnotify.Watcher) {
-	folders := []string{filepath.Dir(s.options.ConfigFile)}
-	if s.options.SecretsDir != "" {
-		folders = append(folders, s.options.SecretsDir)
-	}
-	if dir := s.keys.Dir(); dir != "" {
-		folders = append(folders, dir)
-	}
-	for _, folder := range folders {
+// follow applies what has changed.
+func (s *server) follow(ctx context.Context, watcher *fsnotify.Watcher) {
+	// Before the files are read, so that no later change is missed.
+	for _, folder := range s.folders() {
+		// Adding twice has no effect.
 		if err := watcher.Add(folder); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			s.logger.WarnContext(ctx, "Failed to watch a folder, polling goes on", "folder", folder, "error", err)
 		}
 	}
+	s.reload(ctx)
 }
 
-// reload applies what has changed. It is called by watch only.
-func (s *server) reload(ctx context.Context) {
-	s.swapping.Lock()
-	defer s.swapping.Unlock()
-	s.reportKeys(ctx, s.keys.Reload())
-	sum, program, err := read(s.options, s.options.ConfigFile)
-	if sum == s.sum {
-		// A file that could not be read has no sum; one that was refused before
-		// need not be refused again.
-		return
+// folders are those whose changes matter: of the configuration, the session keys
+// and every Secret that is mounted, whichever of them a tool or a caller needs
+// now.
+func (s *server) folders() []string {
+	folders := []string{filepath.Dir(s.options.ConfigFile)}
+	if dir := s.options.SessionKeysDir; dir != "" {
+		folders = append(folders, dir)
 	}
-	s.sum = sum
-	if err == nil {
-		next, buildErr := catalog.Build(program, s.catalog, s.deps())
-		if err = buildErr; err == nil {
-			s.catalog = next
+	if s.options.SecretsDir == "" {
+		return folders
+	}
+	folders = append(folders, s.options.SecretsDir)
+	dir, err := os.Open(s.options.SecretsDir)
+	if err != nil {
+		return folders // It may be missing.
+	}
+	defer dir.Close()
+	entries, err := dir.ReadDir(maxFolders)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return folders
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			folders = append(folders, filepath.Join(s.options.SecretsDir, e.Name()))
 		}
 	}
-	if err != nil {
-		s.refused(ctx, err)
-		s.swapped(err)
-		return
-	}
-	c := program.Server
-	s.limits.Resize(limitConfig(c))
-	s.sessions.Resize(sessionOptions(c))
-	s.core.Configure(settings(c))
-	s.handler.Configure(s.access(c))
-	s.reportKeys(ctx, s.keys.Apply(c.Auth))
-	changed := s.engine.Swap(s.revision(c, s.catalog))
-	s.configured(ctx, c, nil)
-	if changed {
-		s.sessions.Mark(transport.ListChanged)
-		s.stateless.Mark(transport.ListChanged)
-	}
-	s.logger.InfoContext(ctx, "Applied a configuration", "revision", c.Revision, "tools", s.engine.Tools(), "listChanged", changed)
-	s.swapped(nil)
-}
-
-func (s *server) swapped(err error) {
-	if s.options.OnSwap != nil {
-		s.options.OnSwap(s.engine.Revision(), err)
-	}
+	return folders
 }

@@ -39,6 +39,42 @@ type Status struct {
 	Draining bool `json:"draining"`
 	// StartedAt is when the process began to serve.
 	StartedAt time.Time `json:"startedAt"`
+	// KeyIDs are the ids of the session keys that this replica holds, the current
+	// one first; empty without keys.
+	KeyIDs []string `json:"keyIDs"`
+	// Version is this program's.
+	Version string `json:"version"`
+	// Contracts are the versions of server.yaml that this program reads,
+	// ascending.
+	Contracts []int `json:"contracts"`
+	// Problems are what is wrong beside the configuration, at most MaxProblems;
+	// empty when all is well.
+	Problems []Problem `json:"problems"`
+}
+
+// MaxProblems bounds Status.Problems.
+const MaxProblems = 16
+
+// The codes of Problem.
+const (
+	// SecretMissing means that a Secret, or a key of it, does not exist.
+	SecretMissing = "SecretMissing" //nolint:gosec // G101: a code, not a credential.
+	// SecretInvalid means that it exists and cannot be used.
+	SecretInvalid = "SecretInvalid" //nolint:gosec // G101: a code, not a credential.
+)
+
+// Problem is one thing that is wrong with what the configuration refers to. Only
+// what needs it fails.
+type Problem struct {
+	// Code is SecretMissing or SecretInvalid.
+	Code string `json:"code"`
+	// Secret is the name of the Secret and Key that of the entry in it, empty when
+	// the whole Secret is concerned.
+	Secret string `json:"secret"`
+	Key    string `json:"key"`
+	// Message says what is wrong, what fails, and what to do; it never holds a
+	// value.
+	Message string `json:"message"`
 }
 
 // Options are what the handler asks.

@@ -24,6 +24,10 @@ func TestHandler(t *testing.T) {
 	draining, broken := serving, serving
 	draining.Draining = true
 	broken.ConfigError = `tools[0].http.url: has "no" host`
+	broken.KeyIDs, broken.Version, broken.Contracts = []string{"0a1b2c3d"}, "v1", []int{1, 2}
+	broken.Problems = []admin.Problem{{Code: admin.SecretMissing, Secret: "orders-api", Key: "token", Message: "create it"}}
+	// A Secret that is missing hurts its tools only.
+	serving.Problems = broken.Problems
 	for _, tt := range []struct {
 		name, method, path string
 		status             admin.Status
@@ -38,7 +42,8 @@ func TestHandler(t *testing.T) {
 		{name: "not ready while draining", path: "/readyz", status: draining, wantCode: 503, want: "draining\n"},
 		{
 			name: "status", path: "/status", status: broken, wantCode: 200,
-			want: `{"revision":"5f2c5f2c5f2c5f2c","configError":"tools[0].http.url: has \"no\" host","tools":7,"sessions":3,"streams":2,"inFlight":1,"draining":false,"startedAt":"2026-11-21T09:30:00Z"}` + "\n",
+			want: `{"revision":"5f2c5f2c5f2c5f2c","configError":"tools[0].http.url: has \"no\" host","tools":7,"sessions":3,"streams":2,"inFlight":1,"draining":false,"startedAt":"2026-11-21T09:30:00Z",` +
+				`"keyIDs":["0a1b2c3d"],"version":"v1","contracts":[1,2],"problems":[{"code":"SecretMissing","secret":"orders-api","key":"token","message":"create it"}]}` + "\n",
 		},
 		{name: "head", method: http.MethodHead, path: "/readyz", status: serving, wantCode: 200, want: "ok\n"},
 		{name: "post", method: http.MethodPost, path: "/status", wantCode: 405, want: "use GET\n"},

@@ -12,22 +12,29 @@ import (
 	"fairlead.dev/fairlead/runtime/config"
 )
 
-// AnonymousKey is the Key of the principal that gave no credential.
-const AnonymousKey = "anonymous"
+// AnonymousKey is the Key of the principal that gave no credential, VerifierKey
+// that of the operator's verifier. Neither can be an entry's, which have a prefix.
+const (
+	AnonymousKey = "anonymous"
+	VerifierKey  = "verifier"
+)
 
 // Principal is who calls. It never holds a credential, so it may be kept as
 // long as a session lives.
 type Principal struct {
-	// Key binds sessions and counts: "apikey:" and the entry's name, or
-	// AnonymousKey. It is stable when the credential is rotated.
+	// Key binds sessions and counts: "apikey:" and the entry's name,
+	// AnonymousKey or VerifierKey. It is stable when the credential is rotated.
 	Key string
-	// Name is the subject that templates and logs see: the entry's name, or
-	// AnonymousKey.
+	// Name is the subject that templates and logs see: the entry's name,
+	// AnonymousKey or VerifierKey.
 	Name string
 	// Roles are those that the credential carries; shared, never modified.
 	Roles []string
 	// Anonymous is true without a credential.
 	Anonymous bool
+	// Verifier is true for the operator's verifier, which sees every tool and may
+	// only discover the server and list them; see Policy.Allowed.
+	Verifier bool
 }
 
 // Anonymous is the principal without a credential.
@@ -84,8 +91,12 @@ func NewPolicy(cfg config.Auth) Policy {
 }
 
 // Allowed reports whether p may see and use what a guards. Without a rule the
-// policy's default decides; a rule without roles allows nobody.
+// policy's default decides; a rule without roles allows nobody. The verifier sees
+// everything, since the engine takes no call from it.
 func (policy Policy) Allowed(p Principal, a *config.Access) bool {
+	if p.Verifier {
+		return true
+	}
 	if a == nil {
 		return policy.AllowByDefault
 	}

@@ -15,11 +15,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"fairlead.dev/fairlead/runtime/config"
 	"fairlead.dev/fairlead/runtime/internal/auth"
+	"fairlead.dev/fairlead/runtime/keyring"
 )
 
 const (
@@ -32,6 +34,11 @@ const (
 func digest(key string) string {
 	sum := sha256.Sum256([]byte(key))
 	return hex.EncodeToString(sum[:])
+}
+
+// newKeys loads the keys of a configuration without a ring.
+func newKeys(cfg config.Auth, secretsDir string) (*auth.Keys, auth.Report) {
+	return auth.New(auth.Rules{Auth: cfg}, secretsDir)
 }
 
 // folder writes entries as the kubelet does: files are links through ..data.
@@ -144,7 +151,7 @@ func TestAuthenticate(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			keys, report := auth.New(keyed(tt.anonymous), dir)
+			keys, report := newKeys(keyed(tt.anonymous), dir)
 			if want := (auth.Report{Enabled: true, Entries: 3}); !cmp.Equal(report, want) {
 				t.Fatalf("New: %s", cmp.Diff(want, report))
 			}
@@ -193,7 +200,7 @@ func TestEntries(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			dir := folder(t, map[string]string{"alice": aliceKey, "entry": tt.value})
-			keys, report := auth.New(keyed(""), dir)
+			keys, report := newKeys(keyed(""), dir)
 			want := auth.Report{Enabled: true, Entries: 2}
 			if tt.want != "" {
 				want = auth.Report{Enabled: true, Entries: 1, Problems: []auth.Problem{{Code: "InvalidEntry", Secret: "keys", Entry: "entry", Reason: tt.want}}}
@@ -212,7 +219,7 @@ func TestFolders(t *testing.T) {
 	t.Parallel()
 	t.Run("missing", func(t *testing.T) {
 		t.Parallel()
-		keys, report := auth.New(keyed(""), t.TempDir())
+		keys, report := newKeys(keyed(""), t.TempDir())
 		want := auth.Report{Enabled: true, Problems: []auth.Problem{{
 			Code: "SecretMissing", Secret: "keys", Reason: "the Secret does not exist; create it, until then no API key is valid",
 		}}}
@@ -228,7 +235,7 @@ func TestFolders(t *testing.T) {
 	})
 	t.Run("missing, with anonymous access", func(t *testing.T) {
 		t.Parallel()
-		keys, _ := auth.New(keyed("Allowed"), filepath.Join(t.TempDir(), "absent"))
+		keys, _ := newKeys(keyed("Allowed"), filepath.Join(t.TempDir(), "absent"))
 		if _, err := ask(keys); err != nil {
 			t.Errorf("anonymous access needs no keys: %v", err)
 		}
@@ -238,7 +245,7 @@ func TestFolders(t *testing.T) {
 	})
 	t.Run("nothing configured", func(t *testing.T) {
 		t.Parallel()
-		keys, report := auth.New(config.Auth{}, t.TempDir())
+		keys, report := newKeys(config.Auth{}, t.TempDir())
 		if diff := cmp.Diff(auth.Report{}, report); diff != "" {
 			t.Errorf("New (-want +got):\n%s", diff)
 		}
@@ -248,7 +255,7 @@ func TestFolders(t *testing.T) {
 	})
 	t.Run("same key twice", func(t *testing.T) {
 		t.Parallel()
-		keys, report := auth.New(keyed(""), folder(t, map[string]string{"bob": aliceKey, "alice": "sha256:" + digest(aliceKey)}))
+		keys, report := newKeys(keyed(""), folder(t, map[string]string{"bob": aliceKey, "alice": "sha256:" + digest(aliceKey)}))
 		want := []auth.Problem{{
 			Code: "InvalidEntry", Secret: "keys", Entry: "bob",
 			Reason: `it has the same key as entry "alice"; give each client a key of its own`,
@@ -270,7 +277,7 @@ func TestFolders(t *testing.T) {
 		if err := os.Symlink(outside, filepath.Join(dir, "keys", "bob")); err != nil {
 			t.Fatal(err)
 		}
-		keys, report := auth.New(keyed(""), dir)
+		keys, report := newKeys(keyed(""), dir)
 		if len(report.Problems) != 1 || report.Problems[0].Entry != "bob" {
 			t.Errorf("problems: %+v", report.Problems)
 		}
@@ -284,7 +291,7 @@ func TestFolders(t *testing.T) {
 		for i := range 1001 {
 			entries[fmt.Sprintf("client-%04d", i)] = fmt.Sprintf("0123456789abcdef-%d", i)
 		}
-		_, report := auth.New(keyed(""), folder(t, entries))
+		_, report := newKeys(keyed(""), folder(t, entries))
 		if report.Entries != 1000 || len(report.Problems) != 1 || report.Problems[0].Code != "TooManyEntries" {
 			t.Errorf("report: %d entries, problems %+v", report.Entries, report.Problems)
 		}
@@ -294,41 +301,35 @@ func TestFolders(t *testing.T) {
 func TestReload(t *testing.T) {
 	t.Parallel()
 	dir := folder(t, map[string]string{"alice": aliceKey, "bob": bobKey, "carol": carolKey})
-	keys, _ := auth.New(keyed("Allowed"), dir)
-	if got, want := keys.Dir(), filepath.Join(dir, "keys"); got != want {
-		t.Errorf("Dir = %q, want %q", got, want)
-	}
-	publish(t, keys.Dir(), "..v2", map[string]string{"alice": aliceKey, "bob": bobKey + "-new", "dave": "dave-0123456789abcdef"})
+	keys, _ := newKeys(keyed("Allowed"), dir)
+	publish(t, filepath.Join(dir, "keys"), "..v2", map[string]string{"alice": aliceKey, "bob": bobKey + "-new", "dave": "dave-0123456789abcdef"})
 	if _, err := ask(keys, "X-API-Key: "+carolKey); err != nil {
-		t.Errorf("before Reload the old keys are valid: %v", err)
+		t.Errorf("before Commit the old keys are valid: %v", err)
 	}
 	want := auth.Report{Enabled: true, Entries: 3, Removed: []string{"apikey:bob", "apikey:carol"}}
-	if diff := cmp.Diff(want, keys.Reload()); diff != "" {
-		t.Errorf("Reload (-want +got):\n%s", diff)
+	if diff := cmp.Diff(want, keys.Load(auth.Rules{Auth: keyed("Allowed")}).Commit()); diff != "" {
+		t.Errorf("Commit (-want +got):\n%s", diff)
 	}
 	for key, valid := range map[string]bool{aliceKey: true, bobKey: false, bobKey + "-new": true, carolKey: false} {
 		if _, err := ask(keys, "X-API-Key: "+key); (err == nil) != valid {
 			t.Errorf("key %q: %v, want valid %t", key, err, valid)
 		}
 	}
-	publish(t, keys.Dir(), "..v3", map[string]string{"alice": fmt.Sprintf(`{"key":%q,"roles":["admin"]}`, aliceKey)})
+	publish(t, filepath.Join(dir, "keys"), "..v3", map[string]string{"alice": fmt.Sprintf(`{"key":%q,"roles":["admin"]}`, aliceKey)})
 	want = auth.Report{Enabled: true, Entries: 1, Removed: []string{"apikey:bob", "apikey:dave"}, Changed: []string{"apikey:alice"}}
-	if diff := cmp.Diff(want, keys.Reload()); diff != "" {
-		t.Errorf("Reload (-want +got):\n%s", diff)
+	if diff := cmp.Diff(want, keys.Load(auth.Rules{Auth: keyed("Allowed")}).Commit()); diff != "" {
+		t.Errorf("Commit (-want +got):\n%s", diff)
 	}
 	want = auth.Report{Removed: []string{"anonymous", "apikey:alice"}}
-	if diff := cmp.Diff(want, keys.Apply(config.Auth{})); diff != "" {
-		t.Errorf("Apply (-want +got):\n%s", diff)
-	}
-	if got := keys.Dir(); got != "" {
-		t.Errorf("Dir = %q without API keys", got)
+	if diff := cmp.Diff(want, keys.Load(auth.Rules{}).Commit()); diff != "" {
+		t.Errorf("Commit (-want +got):\n%s", diff)
 	}
 }
 
 // TestReloadWhileAsked shows that a request never sees a half-loaded set.
 func TestReloadWhileAsked(t *testing.T) {
 	t.Parallel()
-	keys, _ := auth.New(keyed(""), folder(t, map[string]string{"alice": aliceKey}))
+	keys, _ := newKeys(keyed(""), folder(t, map[string]string{"alice": aliceKey}))
 	var group sync.WaitGroup
 	for range 4 {
 		group.Go(func() {
@@ -341,7 +342,7 @@ func TestReloadWhileAsked(t *testing.T) {
 		})
 	}
 	for range 20 {
-		keys.Reload()
+		keys.Load(auth.Rules{Auth: keyed("")}).Commit()
 	}
 	group.Wait()
 }
@@ -350,7 +351,7 @@ func TestReloadWhileAsked(t *testing.T) {
 func TestNoValueIsShown(t *testing.T) {
 	t.Parallel()
 	const canary = "canary-7f3a9c"
-	keys, report := auth.New(keyed(""), folder(t, map[string]string{
+	keys, report := newKeys(keyed(""), folder(t, map[string]string{
 		"a": canary, "b": `{"key":"` + canary, "c": `{"key":"` + canary + `","x":1}`, "d": "sha256:" + canary, "e": canary + canary + " " + canary,
 		"f": `{"` + canary + `":1}`, "g": `{"key":"` + canary + `","roles":["` + canary + `",3]}`,
 	}))
@@ -395,5 +396,59 @@ func TestPolicy(t *testing.T) {
 	}
 	if (auth.Policy{}).Allowed(admin, nil) {
 		t.Error("the zero Policy allows something")
+	}
+}
+
+func TestVerifier(t *testing.T) {
+	t.Parallel()
+	const uid = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
+	ring := keyring.Ring{Current: keyring.Key{1}, Next: keyring.Key{2}}
+	now := time.Now()
+	good := keyring.VerifierToken(ring.Current, uid, now)
+	everything := auth.Rules{Auth: keyed("Allowed"), UID: uid, Ring: ring}
+	tests := []struct {
+		name  string
+		token string
+		rules auth.Rules
+		want  bool
+	}{
+		{name: "a token", token: good, rules: everything, want: true},
+		{name: "of the next key", token: keyring.VerifierToken(ring.Next, uid, now), rules: everything, want: true},
+		{name: "without API keys or anonymous access", token: good, rules: auth.Rules{UID: uid, Ring: ring}, want: true},
+		{name: "expired", token: keyring.VerifierToken(ring.Current, uid, now.Add(-2*time.Minute)), rules: everything},
+		{name: "of another server", token: keyring.VerifierToken(ring.Current, uid+"0", now), rules: everything},
+		{name: "of another key", token: keyring.VerifierToken(keyring.Key{3}, uid, now), rules: everything},
+		{name: "no ring", token: good, rules: auth.Rules{Auth: keyed("Allowed"), UID: uid}},
+		{name: "no uid", token: keyring.VerifierToken(ring.Current, "", now), rules: auth.Rules{Auth: keyed("Allowed"), Ring: ring}},
+		{name: "an entry that looks like a token", token: "flv1.0123456789abcdef", rules: everything},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			keys, _ := auth.New(tt.rules, folder(t, map[string]string{"alice": "flv1.0123456789abcdef"}))
+			got, err := ask(keys, "Authorization: Bearer "+tt.token)
+			if !tt.want {
+				if refused, ok := errors.AsType[*auth.Error](err); !ok || refused.Status != http.StatusUnauthorized || refused.Code != auth.CodeInvalid {
+					t.Errorf("%+v, %v, want 401", got, err)
+				}
+				return
+			}
+			want := auth.Principal{Key: auth.VerifierKey, Name: auth.VerifierKey, Verifier: true}
+			if diff := cmp.Diff(want, got); diff != "" || err != nil {
+				t.Errorf("%v\n%s", err, diff)
+			}
+		})
+	}
+	// A ring that was replaced takes its tokens along.
+	keys, _ := auth.New(everything, t.TempDir())
+	if _, err := ask(keys, "Authorization: Bearer "+good); err != nil {
+		t.Error(err)
+	}
+	everything.Ring = keyring.Ring{Current: keyring.Key{4}, Next: keyring.Key{5}}
+	if got := keys.Load(everything).Commit(); got.Removed != nil {
+		t.Errorf("Removed %v", got.Removed)
+	}
+	if _, err := ask(keys, "Authorization: Bearer "+good); err == nil {
+		t.Error("a token of a dropped key is valid")
 	}
 }

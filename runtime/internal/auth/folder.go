@@ -17,6 +17,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
+
+	"fairlead.dev/fairlead/runtime/keyring"
 )
 
 const (
@@ -197,6 +199,8 @@ func hashKey(key string) (digest [sha256.Size]byte, err error) {
 	switch {
 	case key == "":
 		return digest, errors.New("it is empty")
+	case keyring.IsVerifierToken(key):
+		return digest, fmt.Errorf("its key begins with %q, as the operator's tokens do; use another", keyring.TokenPrefix)
 	case len(key) < minKeyLength:
 		return digest, fmt.Errorf("its key is shorter than %d characters; use a random one, for example of openssl rand -hex 32", minKeyLength)
 	case !utf8.ValidString(key) || strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r >= 0x7f }):

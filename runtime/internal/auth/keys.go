@@ -6,14 +6,15 @@ package auth
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"fmt"
 	"net/http"
-	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
+	"time"
 
 	"fairlead.dev/fairlead/runtime/config"
+	"fairlead.dev/fairlead/runtime/keyring"
 )
 
 // realm names the protected space in every challenge (RFC 9110 §11.5).
@@ -52,14 +53,33 @@ type Problem struct {
 	Reason string
 }
 
-// Keys authenticates API keys, and anonymous callers where they are allowed.
+// Missing reports that the Secret does not exist; else it cannot be used, or an
+// entry in it.
+func (p Problem) Missing() bool { return p.Code == problemMissing }
+
+// Error names the Secret, the entry, and what to do.
+func (p Problem) Error() string {
+	if p.Entry == "" {
+		return fmt.Sprintf("API keys of Secret %q: %s", p.Secret, p.Reason)
+	}
+	return fmt.Sprintf("API key %q of Secret %q is not used: %s", p.Entry, p.Secret, p.Reason)
+}
+
+// Rules say who is let in.
+type Rules struct {
+	config.Auth
+	// UID is the server's, which the verifier's tokens are bound to, and Ring
+	// holds the keys that they are made with. Without one of them no token is
+	// valid.
+	UID  string
+	Ring keyring.Ring
+}
+
+// Keys authenticates API keys, the operator's verifier, and anonymous callers
+// where they are allowed.
 type Keys struct {
 	secretsDir string
-
-	// loading serializes Apply and Reload; readers only load state.
-	loading sync.Mutex
-	cfg     config.Auth
-	state   atomic.Pointer[keyState]
+	state      atomic.Pointer[keyState]
 }
 
 // keyState is one immutable set of keys.
@@ -69,6 +89,8 @@ type keyState struct {
 	keyed    bool
 	byDigest map[[sha256.Size]byte]*entry
 	byName   map[string]*entry
+	uid      string
+	ring     keyring.Ring
 }
 
 // entry is one valid key.
@@ -77,56 +99,44 @@ type entry struct {
 	principal Principal
 }
 
-// New loads the keys that cfg names from the folders below secretsDir. It
+// New loads the keys that the rules name from the folders below secretsDir. It
 // always returns a usable Keys: what could not be loaded lets nobody in and is
 // in the report.
-func New(cfg config.Auth, secretsDir string) (*Keys, Report) {
+func New(rules Rules, secretsDir string) (*Keys, Report) {
 	k := &Keys{secretsDir: secretsDir}
 	k.state.Store(&keyState{})
-	report := k.Apply(cfg)
+	report := k.Load(rules).Commit()
 	return k, report
 }
 
-// Apply takes on a new configuration and loads its keys, whole and at once.
-func (k *Keys) Apply(cfg config.Auth) Report {
-	k.loading.Lock()
-	defer k.loading.Unlock()
-	k.cfg = cfg
-	return k.load()
+// Loaded is a set of keys that was read and lets nobody in yet.
+type Loaded struct {
+	keys   *Keys
+	state  *keyState
+	report Report
 }
 
-// Reload loads the keys again, after their folder changed. Requests see either
-// all old or all new keys.
-func (k *Keys) Reload() Report {
-	k.loading.Lock()
-	defer k.loading.Unlock()
-	return k.load()
-}
-
-// Dir is the folder to watch for changes; empty when no API keys are configured.
-func (k *Keys) Dir() string {
-	k.loading.Lock()
-	defer k.loading.Unlock()
-	if k.cfg.APIKeys == nil {
-		return ""
-	}
-	return filepath.Join(k.secretsDir, k.cfg.APIKeys.SecretRef.Name)
-}
-
-// load reads the folder and swaps the state; the caller holds loading.
-func (k *Keys) load() Report {
-	next := &keyState{anonymous: k.cfg.AnonymousAccess == "Allowed"}
+// Load reads the keys that the rules name, which may be the same as before after
+// their folder changed. Nothing is different until Commit.
+func (k *Keys) Load(rules Rules) *Loaded {
+	next := &keyState{anonymous: rules.AnonymousAccess == "Allowed", uid: rules.UID, ring: rules.Ring}
 	var report Report
-	if k.cfg.APIKeys != nil {
+	if rules.APIKeys != nil {
 		next.keyed = true
 		report.Enabled = true
 		var entries []*entry
-		entries, report.Problems = readFolder(k.secretsDir, k.cfg.APIKeys.SecretRef.Name)
+		entries, report.Problems = readFolder(k.secretsDir, rules.APIKeys.SecretRef.Name)
 		next.index(entries)
 	}
 	report.Entries = len(next.byName)
-	report.Removed, report.Changed = next.since(k.state.Swap(next))
-	return report
+	return &Loaded{keys: k, state: next, report: report}
+}
+
+// Commit puts the keys into force: requests see either all old or all new ones.
+// It does not block. Calls of it must not overlap.
+func (l *Loaded) Commit() Report {
+	l.report.Removed, l.report.Changed = l.state.since(l.keys.state.Swap(l.state))
+	return l.report
 }
 
 // index fills the maps.
@@ -177,10 +187,21 @@ func (k *Keys) Authenticate(r *http.Request) (Principal, error) {
 			Message: "credentials are required: send the API key as Authorization: Bearer KEY or X-API-Key: KEY",
 		}
 	}
+	if keyring.IsVerifierToken(credential) {
+		return state.verifier(credential)
+	}
 	if e := state.find(credential); e != nil {
 		return e.principal, nil
 	}
 	return Principal{}, invalid("the API key is not valid")
+}
+
+// verifier checks the token of the operator's verifier.
+func (s *keyState) verifier(token string) (Principal, error) {
+	if s.uid == "" || s.ring.CheckVerifierToken(token, s.uid, time.Now()) != nil {
+		return Principal{}, invalid("the verifier's token is not valid")
+	}
+	return Principal{Key: VerifierKey, Name: VerifierKey, Verifier: true}, nil
 }
 
 // find looks a credential up by its digest. The map's timing depends only on

@@ -51,7 +51,7 @@ func (e *Engine) Accept(_ context.Context, in Input) (*Call, error) {
 	c, err := e.accept(&in)
 	if err != nil {
 		err.modern = in.Era == EraStateless
-		if e.observer != nil {
+		if e.observer != nil && !in.Principal.Verifier {
 			e.observer.Refused(in.Era.String(), err.Kind.String())
 		}
 		return nil, err
@@ -65,9 +65,12 @@ func (e *Engine) accept(in *Input) (*Call, *Error) {
 		return nil, err
 	}
 	c := &Call{engine: e, method: env.method, id: env.id, request: env.form == request, era: in.Era, principal: in.Principal}
-	if in.Era == EraStateless {
+	switch {
+	case in.Principal.Verifier && !verifierMay(in.Era, env):
+		err = refuse(KindForbidden, env.id, "the verifier may only discover the server and list its tools, in the stateless era")
+	case in.Era == EraStateless:
 		err = e.acceptStateless(c, in, env)
-	} else {
+	default:
 		err = e.acceptLegacy(c, in, env)
 	}
 	if err != nil {
@@ -75,6 +78,12 @@ func (e *Engine) accept(in *Input) (*Call, *Error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// verifierMay reports whether a message is one of those that the verifier needs.
+// They leave nothing behind.
+func verifierMay(era Era, env envelope) bool {
+	return era == EraStateless && env.form == request && (env.method == methodDiscover || env.method == methodToolsList)
 }
 
 // listTools answers tools/list of either era.
@@ -94,6 +103,10 @@ func (e *Engine) listTools(c *Call, st *state, params []byte) *Error {
 		flavour = catalog.Flavour2025March
 	}
 	b := c.appendResultHead(make([]byte, 0, 1024), st)
+	if c.principal.Verifier {
+		// Who verifies must know of which revision the list is; clients need not.
+		b = append(appendString(append(b[:len(b)-len("},")], `,"`+metaRevision+`":`...), st.catalog.Revision()), "},"...)
+	}
 	b, err := st.catalog.AppendPage(b, c.principal, st.policy, cursor, flavour)
 	if err != nil {
 		return refuse(KindInvalidParams, c.id, "invalid params: "+err.Error())

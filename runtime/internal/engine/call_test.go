@@ -41,7 +41,7 @@ func TestListPages(t *testing.T) {
 			Static: &config.Static{Content: []config.Content{{Text: &text}}},
 		})
 	}
-	w.Swap(Revision{Catalog: w.build(t, s, nil), Policy: auth.Policy{AllowByDefault: true}})
+	w.swap(Revision{Catalog: w.build(t, s, nil), Policy: auth.Policy{AllowByDefault: true}})
 	session := openSession(t, w.Engine, Version20251125)
 	var sizes []int
 	seen := map[string]bool{}
@@ -78,7 +78,7 @@ func TestListPages(t *testing.T) {
 		t.Errorf("%d different tools, want %d", len(seen), len(s.Tools))
 	}
 	// The cursor of one revision is none of the next.
-	w.Swap(Revision{Catalog: w.build(t, loadServer(t), nil), Policy: auth.Policy{AllowByDefault: true}})
+	w.swap(Revision{Catalog: w.build(t, loadServer(t), nil), Policy: auth.Policy{AllowByDefault: true}})
 	_, err := w.Accept(t.Context(), Input{Era: EraStreamable, Session: session, Message: []byte(`{"jsonrpc":"2.0","id":1,"method":"tools/list","params":` + params + `}`)})
 	var e *Error
 	if !errors.As(err, &e) || e.Kind != KindInvalidParams {
@@ -141,7 +141,7 @@ func TestCancelBeforeRun(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			session.CancelAll("the session ends")
+			session.End("the session ends")
 			sink := newRecorder()
 			call.Run(t.Context(), sink)
 			call.Run(t.Context(), sink)

@@ -102,16 +102,16 @@ type Revision struct {
 	AllowTrace bool
 }
 
-// Swap replaces the revision at once and closes the catalog before it. Calls in
-// flight finish on the version that they began with. listChanged is whether
-// clients must be told that tools/list answers otherwise now. Calls of Swap must
-// not overlap.
-func (e *Engine) Swap(r Revision) (listChanged bool) {
+// Swap replaces the revision at once and gives the catalog before it, which the
+// caller closes; nothing here waits for it. Calls in flight finish on the version
+// that they began with. listChanged is whether clients must be told that
+// tools/list answers otherwise now. Calls of Swap must not overlap.
+func (e *Engine) Swap(r Revision) (listChanged bool, before *catalog.Catalog) {
+	old := e.state.Load()
 	next := newState(r)
-	old := e.state.Swap(next)
-	listChanged = old.policy != next.policy || !old.catalog.SameListing(next.catalog)
-	old.catalog.Close()
-	return listChanged
+	next.gone = old.gone.after(old.catalog, next.catalog, time.Now())
+	e.state.Store(next)
+	return old.policy != next.policy || !old.catalog.SameListing(next.catalog), old.catalog
 }
 
 // Revision is the revision that is served now.

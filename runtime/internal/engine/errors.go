@@ -37,6 +37,8 @@ const (
 	// stateless era; -32600 in a legacy one, whose refusals must not look
 	// modern).
 	KindUnsupportedVersion
+	// KindForbidden means: the caller is known and may not do this (403; -32600).
+	KindForbidden
 	// KindTooMany means: the caller has too many calls in flight (429, RetryAfter).
 	KindTooMany
 	// KindOverloaded means: the replica has too many calls in flight (503, RetryAfter).
@@ -61,6 +63,8 @@ func (k Kind) String() string {
 		return "header_mismatch"
 	case KindUnsupportedVersion:
 		return "unsupported_version"
+	case KindForbidden:
+		return "forbidden"
 	case KindTooMany:
 		return "too_many_calls"
 	case KindOverloaded:
@@ -77,7 +81,7 @@ func (k Kind) code() int {
 	switch k {
 	case KindParse:
 		return codeParse
-	case KindInvalidRequest, KindNotInitialized, KindUnsupportedVersion:
+	case KindInvalidRequest, KindNotInitialized, KindUnsupportedVersion, KindForbidden:
 		return codeInvalidRequest
 	case KindMethodNotFound:
 		return codeMethodNotFound

@@ -37,8 +37,8 @@ func (e *Engine) acceptLegacy(c *Call, in *Input, env envelope) *Error {
 
 func (e *Engine) acceptLegacyRequest(c *Call, in *Input, env envelope) *Error {
 	if in.Session != nil {
-		if !in.Session.begin(c) {
-			return refuse(KindInvalidRequest, env.id, "invalid request: a request with this id is still running")
+		if err := in.Session.begin(c); err != nil {
+			return err
 		}
 		c.session, c.began = in.Session, true
 	}
@@ -103,7 +103,9 @@ func (e *Engine) initialize(c *Call, in *Input, env envelope) *Error {
 	if !c.session.open(c.version, name, version) {
 		return refuse(KindInvalidRequest, env.id, "invalid request: the session is initialized already")
 	}
-	c.session.begin(c)
+	if err := c.session.begin(c); err != nil {
+		return err
+	}
 	c.began = true
 	st := e.state.Load()
 	b := c.appendResultHead(make([]byte, 0, 256+len(st.introduction)), st)

@@ -21,6 +21,8 @@ type Session struct {
 	clientVersion string
 	level         level
 	count         int
+	// ended refuses requests that were on their way when CancelAll came.
+	ended bool
 	// running is a list through the calls themselves, so that an idle session
 	// holds nothing and a call allocates nothing.
 	running *Call
@@ -50,11 +52,12 @@ func (s *Session) Running() int {
 	return s.count
 }
 
-// CancelAll cancels every running request, which then gets no response. The
-// reason becomes the cause of the tools' contexts.
-func (s *Session) CancelAll(reason string) {
+// End cancels every running request, which then gets no response, and refuses
+// all that come later. The reason becomes the cause of the tools' contexts.
+func (s *Session) End(reason string) {
 	cause := errors.New(reason)
 	s.mu.Lock()
+	s.ended = true
 	calls := make([]*Call, 0, s.count)
 	for c := s.running; c != nil; c = c.next {
 		calls = append(calls, c)
@@ -96,13 +99,17 @@ func (s *Session) logLevel() level {
 	return s.level
 }
 
-// begin adds a request, unless one with its id is running.
-func (s *Session) begin(c *Call) bool {
+// begin adds a request, unless one with its id is running or the session has
+// ended.
+func (s *Session) begin(c *Call) *Error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.ended {
+		return refuse(KindInvalidRequest, c.id, "invalid request: the session has ended")
+	}
 	for other := s.running; other != nil; other = other.next {
 		if sameID(other.id, c.id) {
-			return false
+			return refuse(KindInvalidRequest, c.id, "invalid request: a request with this id is still running")
 		}
 	}
 	c.next = s.running
@@ -111,7 +118,7 @@ func (s *Session) begin(c *Call) bool {
 	}
 	s.running = c
 	s.count++
-	return true
+	return nil
 }
 
 // end removes a request that began.

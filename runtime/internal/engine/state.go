@@ -16,6 +16,8 @@ type state struct {
 	catalog *catalog.Catalog
 	policy  auth.Policy
 	trace   bool
+	// gone are the tools that earlier revisions had.
+	gone gone
 	// head begins every stateless result, up to the middle of _meta.
 	head []byte
 	// cacheable ends stateless results that may be cached.

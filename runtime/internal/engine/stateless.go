@@ -17,6 +17,7 @@ const (
 	metaServerInfo      = "io.modelcontextprotocol/serverInfo"
 	metaSubscriptionID  = "io.modelcontextprotocol/subscriptionId"
 	metaTrace           = "fairlead.dev/trace"
+	metaRevision        = "fairlead.dev/revision"
 	metaProgressToken   = "progressToken"
 )
 
@@ -45,7 +46,7 @@ func (e *Engine) acceptStateless(c *Call, in *Input, env envelope) *Error {
 	switch env.method {
 	case methodDiscover:
 		c.answer = append(c.appendResultHead(make([]byte, 0, 512+len(st.discover)), st), st.discover...)
-		if e.observer != nil {
+		if e.observer != nil && !c.principal.Verifier {
 			e.observer.Client(in.Era.String(), clip(client))
 		}
 		return nil

@@ -16,6 +16,13 @@ import (
 	"fairlead.dev/fairlead/runtime/internal/tool"
 )
 
+// swap replaces the revision and closes the one before.
+func (w *world) swap(r Revision) (listChanged bool) {
+	listChanged, before := w.Swap(r)
+	before.Close()
+	return listChanged
+}
+
 // revision is a catalog of one tool whose executor answers with text.
 func revision(t *testing.T, text, description string, prev *catalog.Catalog, closed *atomic.Int32, gate chan struct{}) *catalog.Catalog {
 	t.Helper()
@@ -55,7 +62,7 @@ func TestSwap(t *testing.T) {
 	go func() { old.Run(t.Context(), sink); close(done) }()
 
 	two := revision(t, "two", "First.", one, &closedTwo, open)
-	if e.Swap(Revision{Catalog: two, Policy: policy}) {
+	if w.swap(Revision{Catalog: two, Policy: policy}) {
 		t.Error("listChanged for an edit that no list shows")
 	}
 	if closedOne.Load() != 0 {
@@ -79,13 +86,13 @@ func TestSwap(t *testing.T) {
 
 	// A description changes the list, but not what runs.
 	three := revision(t, "two", "Second.", two, &closedTwo, open)
-	if !e.Swap(Revision{Catalog: three, Policy: policy}) {
+	if !w.swap(Revision{Catalog: three, Policy: policy}) {
 		t.Error("no listChanged for a new description")
 	}
 	if closedTwo.Load() != 0 {
 		t.Error("an executor that the next revision shares closed")
 	}
-	if !e.Swap(Revision{Catalog: revision(t, "two", "Second.", three, &closedTwo, open), Policy: auth.Policy{}}) {
+	if !w.swap(Revision{Catalog: revision(t, "two", "Second.", three, &closedTwo, open), Policy: auth.Policy{}}) {
 		t.Error("no listChanged for another default of access")
 	}
 	if e.Revision() == one.Revision() || e.Tools() != 1 {
@@ -120,7 +127,7 @@ func TestSwapUnderLoad(t *testing.T) {
 	const swaps = 20
 	for i := range swaps {
 		next := revision(t, string(rune('a'+i)), "A tool.", current, &closed, open)
-		w.Swap(Revision{Catalog: next, Policy: policy})
+		w.swap(Revision{Catalog: next, Policy: policy})
 		current = next
 	}
 	close(stop)

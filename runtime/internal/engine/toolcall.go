@@ -54,7 +54,7 @@ func (e *Engine) acceptToolCall(c *Call, in *Input, params []byte) *Error {
 		t, state := st.catalog.Tool(p.name)
 		// Who may not see a tool learns no more than that it is unknown.
 		if state == catalog.Unknown || !t.Visible(c.principal, st.policy) {
-			return refuse(KindInvalidParams, c.id, "unknown tool "+brief(p.name))
+			return refuse(KindInvalidParams, c.id, st.unknown(p.name, c.principal))
 		}
 		c.tool, c.state = t, st
 		if c.arguments == nil {
@@ -102,7 +102,7 @@ func (e *Engine) admit(c *Call, arguments []byte) (full, err *Error) {
 func (e *Engine) answerItself(c *Call, state catalog.State) bool {
 	var text, outcome string
 	if state == catalog.Disabled {
-		text, outcome = fmt.Sprintf("tool %q is disabled", c.tool.Name), OutcomeDisabled
+		text, outcome = fmt.Sprintf("tool %q is disabled: the operator of this server has switched it off; list the tools again to see which there are", c.tool.Name), OutcomeDisabled
 	} else if err := c.tool.Input.Validate(c.arguments); err != nil {
 		text, outcome = fmt.Sprintf("invalid arguments for tool %q: %s", c.tool.Name, err), OutcomeInvalidArguments
 	} else {

@@ -167,11 +167,17 @@ func (w *world) catalog(t *testing.T, description string) *catalog.Catalog {
 // change announces another list of tools.
 func (w *world) change(t *testing.T, description string) {
 	t.Helper()
-	if !w.engine.Swap(engine.Revision{Catalog: w.catalog(t, description), Policy: auth.Policy{AllowByDefault: true}, Info: engine.Info{Name: "test", Version: "1"}}) {
+	changed, before := w.engine.Swap(engine.Revision{Catalog: w.catalog(t, description), Policy: auth.Policy{AllowByDefault: true}, Info: engine.Info{Name: "test", Version: "1"}})
+	before.Close()
+	if !changed {
 		t.Fatal("the list has not changed")
 	}
-	w.sessions.Mark(transport.ListChanged)
-	w.stateless.Mark(transport.ListChanged)
+	for _, s := range w.sessions.All() {
+		s.Mark(transport.ListChanged)
+	}
+	for _, l := range w.stateless.Listens() {
+		l.Mark(transport.ListChanged)
+	}
 }
 
 type executor func(ctx context.Context, call tool.Call, sink tool.Sink) (tool.Result, error)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"fairlead.dev/fairlead/runtime/internal/engine"
+	"fairlead.dev/fairlead/runtime/internal/transport"
 	"fairlead.dev/fairlead/runtime/internal/transport/streamable"
 )
 
@@ -20,14 +21,14 @@ func (h *Handler) mcp(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		defer release()
-		if r, ok = h.Core.Confirm(w, r); !ok {
-			return
-		}
-		if engine.EraOf(version, body) == engine.EraStateless {
+		switch {
+		case engine.EraOf(version, body) == engine.EraStateless:
 			h.Stateless.Post(w, r, body)
-			return
+		case transport.Principal(r.Context()).Verifier:
+			h.Core.RefuseForbidden(w, r)
+		default:
+			h.Streamable.Post(w, r, body)
 		}
-		h.Streamable.Post(w, r, body) //nolint:contextcheck // The request carries its context.
 	case http.MethodGet, http.MethodDelete:
 		switch {
 		case engine.EraOf(version, nil) == engine.EraStateless:

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"fairlead.dev/fairlead/runtime/internal/auth"
+	"fairlead.dev/fairlead/runtime/internal/engine"
+	"fairlead.dev/fairlead/runtime/internal/stream"
 )
 
 // fickle takes everybody for the principal of now, or for nobody.
@@ -142,7 +144,6 @@ func TestCredentialsAreCheckedAgainOnceTheyCanBeRevoked(t *testing.T) {
 		valid int32 // times that the credentials are valid
 	}{
 		{name: "listen", q: modern("subscriptions/listen", "", `"notifications":{"toolsListChanged":true}`), valid: 2},
-		{name: "call", q: modernCall("wait", "{}"), valid: 2},
 		{name: "sse", q: request{path: "/sse", header: map[string]string{"Accept": "text/event-stream"}}, valid: 1},
 		{name: "initialize", q: request{path: "/mcp", body: initialize("2025-06-18")}, valid: 2},
 	}
@@ -160,6 +161,70 @@ func TestCredentialsAreCheckedAgainOnceTheyCanBeRevoked(t *testing.T) {
 				t.Errorf("%d sessions, %d streams and %d calls, want none", w.sessions.Count(), len(w.stateless.Listens()), len(w.began))
 			}
 		})
+	}
+}
+
+// What is accepted is found by a revocation, and what comes after it is refused:
+// a call that runs on with revoked rights would be neither.
+func TestARevocationAndAcceptanceTakeTurns(t *testing.T) {
+	t.Parallel()
+	wires := map[string]func(*testing.T, *world) request{
+		"stateless": func(*testing.T, *world) request { return modernCall("wait", "{}") },
+		"streamable": func(t *testing.T, w *world) request {
+			t.Helper()
+			id := w.streamableSession(t, "2025-06-18", "")
+			return request{path: "/mcp", body: callBody(1, "wait", "{}"), header: map[string]string{"Mcp-Session-Id": id}}
+		},
+		"sse": func(t *testing.T, w *world) request {
+			t.Helper()
+			_, messages := w.sseSession(t, "", "")
+			return request{path: messages, body: callBody(1, "wait", "{}")}
+		},
+	}
+	for wire, prepare := range wires {
+		t.Run(wire, func(t *testing.T) {
+			t.Parallel()
+			f := newFickle(admin)
+			w := newWorld(t, worldOptions{auth: f})
+			q := prepare(t, w)
+			// The credentials are valid when the request comes; the revocation begins
+			// before its message is accepted.
+			inside, proceed := make(chan struct{}), make(chan struct{})
+			go w.core.Exclude(func() {
+				close(inside)
+				<-proceed
+				f.now.Store(nil)
+			})
+			receive(t, inside, "the swap has begun")
+			for len(f.asked) > 0 {
+				<-f.asked
+			}
+			answers := make(chan answer, 1)
+			go func() { answers <- w.do(t, q) }()
+			receive(t, f.asked, "the credentials are checked")
+			close(proceed)
+			if got := <-answers; got.status != http.StatusUnauthorized {
+				t.Errorf("%+v, want 401", got)
+			}
+			if len(w.began) > 0 {
+				t.Error("the call ran")
+			}
+		})
+	}
+}
+
+// A request that has passed every check when its session ends must not begin.
+func TestAnEndedSessionBeginsNoCall(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldOptions{})
+	w.streamableSession(t, "2025-06-18", "")
+	s := w.sessions.All()[0]
+	s.Close(stream.Revoked)
+	_, err := w.engine.Accept(t.Context(), engine.Input{
+		Message: []byte(callBody(1, "wait", "{}")), Era: engine.EraStreamable, Principal: auth.Anonymous(), Session: s.State,
+	})
+	if err == nil || !strings.Contains(err.Error(), "the session has ended") {
+		t.Errorf("Accept = %v, want that the session has ended", err)
 	}
 }
 

@@ -153,5 +153,9 @@ func (h *Handler) route(w http.ResponseWriter, r *http.Request) {
 		h.Core.RefuseCredentials(w, r, err)
 		return
 	}
+	if principal.Verifier && (path != "/mcp" || r.Method != http.MethodPost) {
+		h.Core.RefuseForbidden(w, r)
+		return
+	}
 	serve(w, r.WithContext(transport.WithPrincipal(r.Context(), principal, h.Auth)))
 }

@@ -135,13 +135,6 @@ func (r *Registry) Get(id, principal string) (*Session, bool) {
 	return s, true
 }
 
-// Mark sets dirty bits on every session.
-func (r *Registry) Mark(bits uint32) {
-	for _, s := range r.All() {
-		s.Mark(bits)
-	}
-}
-
 // All is a snapshot of the open sessions, the most recently used first.
 func (r *Registry) All() []*Session {
 	r.mu.Lock()

@@ -208,7 +208,7 @@ func TestNewestStreamWinsAndBitsWait(t *testing.T) {
 	t.Parallel()
 	r := New(options(), nil)
 	s := create(t, r, "x")
-	r.Mark(1)
+	mark(r, 1)
 	first, second := &marks{Outbox: stream.NewOutbox(0, nil)}, &marks{Outbox: stream.NewOutbox(0, nil)}
 	if err := s.Attach(first); err != nil {
 		t.Fatal(err)
@@ -226,7 +226,7 @@ func TestNewestStreamWinsAndBitsWait(t *testing.T) {
 	if !s.Listening() {
 		t.Error("the end of the older stream detached the newer")
 	}
-	r.Mark(2)
+	mark(r, 2)
 	if second.bits != 2 {
 		t.Errorf("the newer stream has bits %b, want 10", second.bits)
 	}
@@ -238,4 +238,11 @@ func TestNewestStreamWinsAndBitsWait(t *testing.T) {
 		t.Error("an ended session was found")
 	}
 	s.Close(stream.Expired)
+}
+
+// mark sets dirty bits on every session.
+func mark(r *Registry, bits uint32) {
+	for _, s := range r.All() {
+		s.Mark(bits)
+	}
 }

@@ -147,7 +147,7 @@ func (s *Session) Close(reason stream.CloseReason) {
 	s.mu.Unlock()
 	s.registry.remove(s)
 	close(s.done)
-	s.State.CancelAll("the session ended: " + string(reason))
+	s.State.End("the session ended: " + string(reason))
 	if listener != nil {
 		listener.Close(reason)
 	}

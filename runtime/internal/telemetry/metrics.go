@@ -63,6 +63,7 @@ type Metrics struct {
 	revision    *prometheus.GaugeVec
 	refused     prometheus.Gauge
 	reloads     *prometheus.CounterVec
+	problems    prometheus.Gauge
 }
 
 // toolMetrics are one tool's metrics, made when the tool is loaded.
@@ -100,6 +101,7 @@ func New(reg prometheus.Registerer, version string) *Metrics {
 		toolSeconds: r.histograms("fairlead_tool_duration_seconds", "How long calls of tools took, the wait for a free slot included.", callBuckets, "tool"),
 		revision:    r.gauges("fairlead_config_revision_info", "The configuration's revision that is served; the value is 1.", "revision"),
 		refused:     r.gauge("fairlead_config_refused", "1 while the newest configuration file is refused and an older revision is served, else 0."),
+		problems:    r.gauge("fairlead_secret_problems", "Secrets, and keys in them, that the configuration refers to and that cannot be used now."),
 		reloads:     r.counters("fairlead_config_reloads_total", "Configuration files that were read, by result: applied or refused.", "result"),
 	}
 	m.refusals = make(map[string]*family[prometheus.Counter], len(eras)+1)
@@ -242,3 +244,6 @@ func (m *Metrics) ConfigRefused() {
 	m.refused.Set(1)
 	m.reloads.WithLabelValues("refused").Inc()
 }
+
+// SetProblems says how many Secrets, and keys in them, cannot be used now.
+func (m *Metrics) SetProblems(n int) { m.problems.Set(float64(n)) }

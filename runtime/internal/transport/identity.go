@@ -8,9 +8,9 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"slices"
 
 	"fairlead.dev/fairlead/runtime/internal/auth"
+	"fairlead.dev/fairlead/runtime/internal/engine"
 )
 
 type requestKey struct{}
@@ -67,7 +67,7 @@ type caller struct {
 }
 
 // WithPrincipal notes who sends a request, and by whom that is found out again
-// later; see Core.Confirm. Of a request that WithRequest knows
+// later; see Core.Accept. Of a request that WithRequest knows
 // it also notes the name for log lines, those with the context before included,
 // and must come before that context is shared.
 func WithPrincipal(ctx context.Context, p auth.Principal, by auth.Authenticator) context.Context {
@@ -90,29 +90,55 @@ var errNotConfirmed = &auth.Error{
 	Message: "the credentials are not valid any more",
 }
 
-// Confirm checks the credentials of a request again, because they may have been
-// revoked since: while its body came, or before what it opened could be found
-// and ended. It gives the request with the roles of now. If the credentials are
-// not valid any more, or somebody else's, it refuses the request and returns
-// false.
-func (c *Core) Confirm(w http.ResponseWriter, r *http.Request) (confirmed *http.Request, ok bool) {
+// confirm checks the credentials of a request again, because they may have been
+// revoked since. It gives the caller with the roles of now. The error is an
+// *auth.Error.
+func confirm(r *http.Request) (auth.Principal, error) {
 	before, ok := r.Context().Value(callerKey{}).(caller)
 	if !ok {
-		c.RefuseCredentials(w, r, errNotConfirmed)
-		return nil, false
+		return auth.Principal{}, errNotConfirmed
 	}
 	now, err := before.by.Authenticate(r)
 	if err == nil && now.Key != before.principal.Key {
 		err = errNotConfirmed
 	}
-	if err != nil {
+	return now, err
+}
+
+// Confirm checks the credentials of a request again, once what it opened can be
+// found and ended by a revocation: one that came before has not found it. If they
+// are not valid any more, or somebody else's, it refuses the request and returns
+// false.
+func (c *Core) Confirm(w http.ResponseWriter, r *http.Request) bool {
+	if _, err := confirm(r); err != nil {
 		c.RefuseCredentials(w, r, err)
-		return nil, false
+		return false
 	}
-	if slices.Equal(now.Roles, before.principal.Roles) {
-		return r, true
+	return true
+}
+
+// Accept has the engine accept a message of a request, from whom its credentials
+// say that it is now: they may have been revoked while the body came. Both happen
+// within one revision, so that who is let in by the keys of one is never judged
+// by the rules of another, and a revocation finds every call that was accepted
+// before it. The error is an *auth.Error or an *engine.Error.
+func (c *Core) Accept(ctx context.Context, r *http.Request, in engine.Input) (*engine.Call, error) {
+	c.admission.RLock()
+	defer c.admission.RUnlock()
+	principal, err := confirm(r)
+	if err != nil {
+		return nil, err
 	}
-	return r.WithContext(context.WithValue(r.Context(), callerKey{}, caller{now, before.by})), true
+	in.Principal = principal
+	return c.Engine.Accept(ctx, in)
+}
+
+// Exclude runs swap while no message is being accepted. swap must not block: all
+// requests wait for it.
+func (c *Core) Exclude(swap func()) {
+	c.admission.Lock()
+	defer c.admission.Unlock()
+	swap()
 }
 
 // RefuseCredentials answers for an error of an auth.Authenticator.

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"fairlead.dev/fairlead/runtime/internal/auth"
 	"fairlead.dev/fairlead/runtime/internal/engine"
 	"fairlead.dev/fairlead/runtime/internal/session"
 )
@@ -71,6 +72,15 @@ func (c *Core) RefuseMethod(w http.ResponseWriter, r *http.Request, allow string
 	c.Refuse(w, r, Refusal{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", Message: "use " + allow})
 }
 
+// RefuseForbidden answers the operator's verifier, the only caller that may do
+// less than its credentials let it reach.
+func (c *Core) RefuseForbidden(w http.ResponseWriter, r *http.Request) {
+	c.Refuse(w, r, Refusal{
+		Status: http.StatusForbidden, Code: engine.KindForbidden.String(), Close: r.ContentLength != 0,
+		Message: "the verifier may only discover the server and list its tools, in the stateless era",
+	})
+}
+
 // Busy is the refusal of an error of the engine that says how long to wait.
 func Busy(e *engine.Error) (Refusal, bool) {
 	no := Refusal{Code: e.Kind.String(), Message: e.Message, RetryAfter: e.RetryAfter, Body: e.JSON()}
@@ -83,6 +93,16 @@ func Busy(e *engine.Error) (Refusal, bool) {
 		return Refusal{}, false
 	}
 	return no, true
+}
+
+// RefusedCredentials answers for an error of Accept that is about the credentials
+// and reports whether it was one; all others are the engine's.
+func (c *Core) RefusedCredentials(w http.ResponseWriter, r *http.Request, err error) bool {
+	_, ok := errors.AsType[*auth.Error](err)
+	if ok {
+		c.RefuseCredentials(w, r, err)
+	}
+	return ok
 }
 
 // EngineError gives the *engine.Error that every error of the engine is.

@@ -22,6 +22,8 @@ const (
 	// maxAhead bounds what is allocated because of a length that a client only
 	// claims.
 	maxAhead = 64 << 10
+	// verifierBody bounds a body of the verifier in bytes.
+	verifierBody = 16 << 10
 )
 
 // ReadBody reads the body of a POST that must be JSON, within the size and the
@@ -35,6 +37,13 @@ func (c *Core) ReadBody(w http.ResponseWriter, r *http.Request) (body []byte, re
 		return nil, nil, false
 	}
 	s := c.Settings()
+	if Principal(r.Context()).Verifier {
+		// Its requests are small, and must be answered under whatever limits and load.
+		own := *s
+		own.MaxRequestSize = verifierBody
+		body, ok = c.readBody(w, r, &own)
+		return body, func() {}, ok
+	}
 	if r.ContentLength > s.MaxRequestSize {
 		c.refuseSize(w, r, s.MaxRequestSize)
 		return nil, nil, false

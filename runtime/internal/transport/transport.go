@@ -77,6 +77,8 @@ type Core struct {
 	settings atomic.Pointer[Settings]
 	leaving  atomic.Bool
 	calls    sync.WaitGroup
+	// admission is held for reading while a message is accepted; see Exclude.
+	admission sync.RWMutex
 }
 
 // New makes a Core.

@@ -40,6 +40,28 @@ type secretValue struct {
 	spellings redactor
 }
 
+// errAbsent is why a Secret that does not exist cannot be read.
+var errAbsent = errors.New("does not exist")
+
+// SecretProblem is why a header's Secret cannot be used. It holds neither a value
+// nor a path.
+type SecretProblem struct {
+	// Missing is whether the Secret or the key does not exist.
+	Missing bool
+	// Reason completes "key ... of Secret ...", such as "does not exist".
+	Reason string
+}
+
+// CheckSecret reads the Secret of a header as a call does; nil says that it can
+// be used.
+func CheckSecret(secretsDir string, ref config.SecretKeyRef) *SecretProblem {
+	_, err := readSecret(secretsDir, filepath.Join(ref.Name, ref.Key))
+	if err == nil {
+		return nil
+	}
+	return &SecretProblem{Missing: errors.Is(err, errAbsent), Reason: err.Error()}
+}
+
 // secretError says what is wrong with a secret. It names the secret and its
 // key, nothing else: neither the path nor the value.
 type secretError struct {
@@ -78,7 +100,7 @@ func (h *secretHeader) read() (*secretValue, error) {
 func readSecret(dir, name string) (*secretValue, error) {
 	f, err := os.OpenInRoot(dir, name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, errors.New("does not exist")
+		return nil, errAbsent
 	}
 	if err != nil {
 		return nil, errors.New("cannot be read")

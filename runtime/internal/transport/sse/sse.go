@@ -74,7 +74,7 @@ func (t *Transport) Stream(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// From here on a revocation finds the session; it may have come before.
-	if _, ok := t.core.Confirm(w, r); !ok {
+	if !t.core.Confirm(w, r) {
 		s.Close(stream.Revoked)
 		return
 	}
@@ -105,8 +105,6 @@ func (t *Transport) warn(ctx context.Context, s *session.Session) {
 }
 
 // Message serves POST /messages.
-//
-//nolint:contextcheck // What Confirm gives carries the context of the request.
 func (t *Transport) Message(w http.ResponseWriter, r *http.Request) {
 	if !t.enabled(w, r) {
 		return
@@ -129,20 +127,17 @@ func (t *Transport) Message(w http.ResponseWriter, r *http.Request) {
 			forget()
 		}
 	}()
-	if r, ok = t.core.Confirm(w, r); !ok {
-		return
-	}
 	release, err := s.Use()
 	if err != nil {
 		t.core.RefuseSession(w, r, err)
 		return
 	}
-	call, err := t.core.Engine.Accept(r.Context(), engine.Input{
-		Message: body, Era: engine.EraSSE, Version: "", Principal: transport.Principal(r.Context()), Session: s.State,
-	})
+	call, err := t.core.Accept(r.Context(), r, engine.Input{Message: body, Era: engine.EraSSE, Version: "", Session: s.State})
 	if err != nil {
 		defer release()
-		t.refuse(w, r, out, transport.EngineError(err))
+		if !t.core.RefusedCredentials(w, r, err) {
+			t.refuse(w, r, out, transport.EngineError(err))
+		}
 		return
 	}
 	// The call belongs to the session, not to this request.

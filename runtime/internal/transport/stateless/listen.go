@@ -32,6 +32,9 @@ func (l *Listen) Close(reason stream.CloseReason) {
 	l.out.CloseWith(reason, transport.Event(engine.Message{Data: l.subscription.Result(), Response: true}))
 }
 
+// Mark sets dirty bits on the stream.
+func (l *Listen) Mark(bits uint32) { l.out.Mark(bits) }
+
 // Done is closed when the stream has ended.
 func (l *Listen) Done() <-chan struct{} { return l.out.Done() }
 
@@ -39,13 +42,6 @@ func (l *Listen) Done() <-chan struct{} { return l.out.Done() }
 type listens struct {
 	mu   sync.Mutex // guards open
 	open map[*Listen]struct{}
-}
-
-// Mark sets dirty bits on every open stream.
-func (t *Transport) Mark(bits uint32) {
-	for _, l := range t.Listens() {
-		l.out.Mark(bits)
-	}
 }
 
 // Listens is a snapshot of the open streams.
@@ -75,7 +71,7 @@ func (t *Transport) listen(w http.ResponseWriter, r *http.Request, subscription 
 		t.listens.mu.Unlock()
 	}()
 	// From here on a revocation finds the stream; it may have come before.
-	if _, ok := t.core.Confirm(w, r); !ok {
+	if !t.core.Confirm(w, r) {
 		l.out.Close(stream.Revoked)
 		return
 	}

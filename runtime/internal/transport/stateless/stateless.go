@@ -56,12 +56,13 @@ func (t *Transport) Post(w http.ResponseWriter, r *http.Request, body []byte) {
 	defer cancel(nil)
 	end := t.calls.begin(transport.Principal(ctx).Key, cancel)
 	defer end()
-	call, err := t.core.Engine.Accept(ctx, engine.Input{
-		Message: body, Era: engine.EraStateless, Version: r.Header.Get("Mcp-Protocol-Version"),
-		Hints: hints(r.Header), Principal: transport.Principal(ctx),
+	call, err := t.core.Accept(ctx, r, engine.Input{
+		Message: body, Era: engine.EraStateless, Version: r.Header.Get("Mcp-Protocol-Version"), Hints: hints(r.Header),
 	})
 	if err != nil {
-		t.refuse(w, r, transport.EngineError(err))
+		if !t.core.RefusedCredentials(w, r, err) {
+			t.refuse(w, r, transport.EngineError(err))
+		}
 		return
 	}
 	defer call.Release()
@@ -76,10 +77,6 @@ func (t *Transport) Post(w http.ResponseWriter, r *http.Request, body []byte) {
 		}
 		t.listen(w, r, call.Subscription())
 	default:
-		// From here on a revocation finds the call; it may have come before.
-		if _, ok := t.core.Confirm(w, r); !ok {
-			return
-		}
 		answer := t.core.NewAnswer(w, r, transport.AnswerOptions{
 			Transport: name, Accepts: accepts, Immediate: call.Immediate(), Gone: func() { cancel(nil) },
 		})
@@ -92,6 +89,7 @@ func (t *Transport) Post(w http.ResponseWriter, r *http.Request, body []byte) {
 var statuses = map[engine.Kind]int{
 	engine.KindMethodNotFound: http.StatusNotFound,
 	engine.KindInternal:       http.StatusInternalServerError,
+	engine.KindForbidden:      http.StatusForbidden,
 }
 
 // refuse answers with the error and the status that the revision asks for.

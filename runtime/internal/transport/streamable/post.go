@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"sync"
 
+	"fairlead.dev/fairlead/runtime/internal/auth"
 	"fairlead.dev/fairlead/runtime/internal/engine"
 	"fairlead.dev/fairlead/runtime/internal/session"
 	"fairlead.dev/fairlead/runtime/internal/stream"
@@ -29,8 +30,11 @@ type post struct {
 // single answers a body of one message.
 func (p *post) single(message []byte) {
 	ctx, in := p.input(message, false)
-	call, err := p.t.core.Engine.Accept(ctx, in)
+	call, err := p.t.core.Accept(ctx, p.r, in)
 	if err != nil {
+		if p.t.core.RefusedCredentials(p.w, p.r, err) {
+			return
+		}
 		e := transport.EngineError(err)
 		if e.ID == nil || e.Kind == engine.KindNotInitialized || e.Kind == engine.KindUnsupportedVersion {
 			p.t.refuse(p.w, p.r, e)
@@ -48,7 +52,7 @@ func (p *post) single(message []byte) {
 			return
 		}
 		// From here on a revocation finds the session; it may have come before.
-		if _, ok := p.t.core.Confirm(p.w, p.r); !ok {
+		if !p.t.core.Confirm(p.w, p.r) {
 			s.Close(stream.Revoked)
 			return
 		}
@@ -92,8 +96,14 @@ func (p *post) batch(messages [][]byte) {
 	var refused []*engine.Error
 	for _, message := range messages {
 		ctx, in := p.input(message, true)
-		call, err := p.t.core.Engine.Accept(ctx, in)
+		call, err := p.t.core.Accept(ctx, p.r, in)
 		switch {
+		case isCredentials(err):
+			for _, accepted := range calls {
+				accepted.Release()
+			}
+			p.t.core.RefuseCredentials(p.w, p.r, err)
+			return
 		case err != nil:
 			refused = append(refused, transport.EngineError(err))
 		case call.IsRequest():
@@ -127,6 +137,11 @@ func (p *post) runAll(ctx context.Context, calls []*engine.Call, refused []*engi
 	}
 	running.Wait()
 	answer.Finish(ctx)
+}
+
+func isCredentials(err error) bool {
+	_, ok := err.(*auth.Error) //nolint:errorlint // Accept returns it as it is.
+	return ok
 }
 
 func isClosed(err error) bool {

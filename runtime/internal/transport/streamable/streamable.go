@@ -167,8 +167,7 @@ func (t *Transport) refuse(w http.ResponseWriter, r *http.Request, e *engine.Err
 // Server"), which is why ctx does not end with the request.
 func (p *post) input(message []byte, batch bool) (context.Context, engine.Input) {
 	in := engine.Input{
-		Message: message, Era: engine.EraStreamable, Version: p.r.Header.Get(versionHeader),
-		Principal: transport.Principal(p.r.Context()), Batch: batch,
+		Message: message, Era: engine.EraStreamable, Version: p.r.Header.Get(versionHeader), Batch: batch,
 	}
 	if p.session != nil {
 		in.Session = p.session.State
