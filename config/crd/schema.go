@@ -72,7 +72,10 @@ func versions(object map[string]any) map[string]map[string]any {
 }
 
 func missingFields(path string, want, have map[string]any) []string {
-	if len(want) > 0 && len(have) == 0 {
+	switch {
+	case len(want) == 0:
+		return nil
+	case len(have) == 0:
 		return []string{path}
 	}
 	var missing []string
