@@ -5,12 +5,16 @@ package controllers
 
 import (
 	"container/list"
+	"slices"
+	"strings"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 
 	fairleadv1alpha1 "fairlead.dev/fairlead/api/v1alpha1"
 	"fairlead.dev/fairlead/controllers/resources"
+	"fairlead.dev/fairlead/runtime/config"
 )
 
 // maxBuiltBytes bounds what is remembered, by the configurations in it. It is
@@ -23,11 +27,31 @@ const entryOverhead = 8 << 10
 
 // built is a spec that compiles, and what it became.
 type built struct {
+	key     buildKey
+	objects *resources.Objects // immutable, without Program
+	tools   *fairleadv1alpha1.ToolsStatus
+	// names are all tools that are offered, sorted.
+	names []string
+}
+
+// buildKey is all that decides what a server becomes under one configuration of
+// the operator.
+type buildKey struct {
 	uid        types.UID
 	generation int64
 	facts      resources.ClusterFacts
-	objects    *resources.Objects // immutable, without Program
-	tools      *fairleadv1alpha1.ToolsStatus
+	replicas   int32 // -1 for none
+	configMap  string
+	contract   int
+	keyIDs     string
+}
+
+func keyOf(in resources.Input) buildKey {
+	return buildKey{
+		uid: in.Server.UID, generation: in.Server.Generation, facts: in.Cluster,
+		replicas: ptr.Deref(in.Observed.Replicas, -1), configMap: in.Observed.ConfigMap, contract: in.Observed.Contract,
+		keyIDs: strings.Join(in.Observed.KeyIDs, ","),
+	}
 }
 
 func (b *built) size() int {
@@ -38,36 +62,33 @@ func (b *built) size() int {
 // go. Its zero value is empty.
 type builtCache struct {
 	mu      sync.Mutex // guards all below
-	byUID   map[types.UID]*list.Element
+	byKey   map[buildKey]*list.Element
 	recent  list.List // of *built, the latest first
 	holding int       // bytes
 }
 
-// get returns what was built for this generation under these facts, or nil.
-func (c *builtCache) get(server *fairleadv1alpha1.MCPServer, facts resources.ClusterFacts) *built {
+// get returns what was built out of the same, or nil.
+func (c *builtCache) get(key buildKey) *built {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	element := c.byUID[server.UID]
+	element := c.byKey[key]
 	if element == nil {
 		return nil
 	}
-	found, ok := element.Value.(*built)
-	if !ok || found.generation != server.Generation || found.facts != facts {
-		return nil
-	}
 	c.recent.MoveToFront(element)
+	found, _ := element.Value.(*built)
 	return found
 }
 
-// add remembers what was built, in the place of what this server was before.
+// add remembers what was built.
 func (c *builtCache) add(b *built) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.byUID == nil {
-		c.byUID = map[types.UID]*list.Element{}
+	if c.byKey == nil {
+		c.byKey = map[buildKey]*list.Element{}
 	}
-	c.remove(c.byUID[b.uid])
-	c.byUID[b.uid] = c.recent.PushFront(b)
+	c.remove(c.byKey[b.key])
+	c.byKey[b.key] = c.recent.PushFront(b)
 	c.holding += b.size()
 	for c.holding > maxBuiltBytes {
 		c.remove(c.recent.Back())
@@ -80,25 +101,44 @@ func (c *builtCache) remove(element *list.Element) {
 		return
 	}
 	if old, ok := c.recent.Remove(element).(*built); ok {
-		delete(c.byUID, old.uid)
+		delete(c.byKey, old.key)
 		c.holding -= old.size()
 	}
 }
 
 // build returns what a server becomes; see resources.Build for its errors.
-func (r *Reconciler) build(server *fairleadv1alpha1.MCPServer, facts resources.ClusterFacts) (*built, error) {
-	if found := r.built.get(server, facts); found != nil {
+func (r *Reconciler) build(in resources.Input) (*built, error) {
+	key := keyOf(in)
+	if found := r.built.get(key); found != nil {
 		return found, nil
 	}
-	objects, err := resources.Build(resources.Input{Server: server, Defaults: r.Defaults, Cluster: facts})
+	objects, err := resources.Build(in)
 	if err != nil {
 		return nil, err
 	}
-	fresh := &built{
-		uid: server.UID, generation: server.Generation, facts: facts,
-		objects: objects, tools: toolsStatus(objects),
-	}
+	fresh := &built{key: key, objects: objects, tools: toolsStatus(objects), names: slices.Sorted(slices.Values(toolNames(objects)))}
 	objects.Program = nil // Compiled expressions are many times larger than all else.
 	r.built.add(fresh)
 	return fresh, nil
+}
+
+// toolNames returns the names of all tools that are offered, in the order of the
+// spec.
+func toolNames(objects *resources.Objects) []string {
+	var names []string
+	for _, tool := range objects.Program.Server.Tools {
+		if tool.State != config.StateDisabled {
+			names = append(names, tool.Name)
+		}
+	}
+	return names
+}
+
+func toolsStatus(objects *resources.Objects) *fairleadv1alpha1.ToolsStatus {
+	names := toolNames(objects)
+	return &fairleadv1alpha1.ToolsStatus{
+		Count:    int32(len(names)), //nolint:gosec // G115: at most 256.
+		Names:    names[:min(len(names), maxStatusTools)],
+		Revision: objects.Revision,
+	}
 }

@@ -8,10 +8,13 @@ import (
 	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -25,20 +28,25 @@ func CacheOptions() cache.Options {
 	ours := cache.ByObject{
 		Label: labels.SelectorFromSet(labels.Set{resources.LabelManagedBy: resources.ManagedBy}),
 	}
-	pods, configMaps := ours, ours
+	pods, configMaps, revisions := ours, ours, ours
 	pods.Transform = reducePod
 	configMaps.Transform = reduceConfigMap
+	revisions.Transform = reduceRevision
 	return cache.Options{
 		DefaultTransform: reduceMetadata,
 		ByObject: map[client.Object]cache.ByObject{
-			&appsv1.Deployment{}:          ours,
-			&corev1.Service{}:             ours,
-			&corev1.ServiceAccount{}:      ours,
-			&networkingv1.Ingress{}:       ours,
-			&corev1.ConfigMap{}:           configMaps,
-			&corev1.Pod{}:                 pods,
-			&networkingv1.IngressClass{}:  {},
-			&fairleadv1alpha1.MCPServer{}: {},
+			&appsv1.Deployment{}:                     ours,
+			&appsv1.ControllerRevision{}:             revisions,
+			&autoscalingv2.HorizontalPodAutoscaler{}: ours,
+			&corev1.Service{}:                        ours,
+			&corev1.ServiceAccount{}:                 ours,
+			&corev1.ConfigMap{}:                      configMaps,
+			&corev1.Pod{}:                            pods,
+			&networkingv1.Ingress{}:                  ours,
+			&networkingv1.NetworkPolicy{}:            ours,
+			&policyv1.PodDisruptionBudget{}:          ours,
+			&networkingv1.IngressClass{}:             {},
+			&fairleadv1alpha1.MCPServer{}:            {},
 		},
 	}
 }
@@ -58,36 +66,65 @@ func reduceMetadata(in any) (any, error) {
 	return in, nil
 }
 
-// reduceConfigMap keeps a hash in the place of the data, which is large and is
+// reduceConfigMap keeps hashes in the place of the data, which is large and is
 // only ever compared.
 func reduceConfigMap(in any) (any, error) {
 	configMap, ok := in.(*corev1.ConfigMap)
 	if !ok {
 		return in, nil
 	}
-	if _, done := configMap.Annotations[annotationDataHash]; !done {
-		annotations := maps.Clone(configMap.Annotations)
-		if annotations == nil {
-			annotations = map[string]string{}
-		}
-		annotations[annotationDataHash] = dataHash(configMap)
-		configMap.Annotations = annotations
+	if _, done := configMap.Annotations[cachedServerHash]; !done || len(configMap.Data) > 0 {
+		configMap.Annotations = with(configMap.Annotations, map[string]string{
+			cachedServerHash:   textHash(configMap.Data[resources.ServerFile]),
+			cachedLastGoodHash: textHash(configMap.Data[resources.LastGoodFile]),
+		})
 		configMap.Data, configMap.BinaryData = nil, nil
 	}
 	return reduceMetadata(configMap)
 }
 
-// reducePod keeps who a pod is and what stops it.
+// reduceRevision keeps the number of a record of the history, not the spec in it.
+func reduceRevision(in any) (any, error) {
+	if revision, ok := in.(*appsv1.ControllerRevision); ok {
+		revision.Data = runtime.RawExtension{}
+	}
+	return reduceMetadata(in)
+}
+
+// with returns a copy of annotations with more of them.
+func with(annotations, more map[string]string) map[string]string {
+	annotations = maps.Clone(annotations)
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	maps.Copy(annotations, more)
+	return annotations
+}
+
+// podAnnotations are those of a pod that the cache keeps: what the operator set
+// to make the kubelet look, and what stands for the pod's ConfigMap.
+var podAnnotations = []string{fairleadv1alpha1.AnnotationConfigRevision, fairleadv1alpha1.AnnotationRefreshedAt, cachedConfigMap}
+
+// reducePod keeps who a pod is, what it was given and what stops it.
 func reducePod(in any) (any, error) {
 	pod, ok := in.(*corev1.Pod)
 	if !ok {
 		return in, nil
 	}
+	annotations := map[string]string{}
+	for _, key := range podAnnotations {
+		if value, found := pod.Annotations[key]; found {
+			annotations[key] = value
+		}
+	}
+	if len(pod.Spec.Containers) > 0 { // Else it was reduced already.
+		annotations[cachedConfigMap] = mountedConfigMap(&pod.Spec)
+	}
 	reduced := &corev1.Pod{
 		TypeMeta: pod.TypeMeta,
 		ObjectMeta: metav1.ObjectMeta{
 			Name: pod.Name, Namespace: pod.Namespace, UID: pod.UID, ResourceVersion: pod.ResourceVersion,
-			Labels: pod.Labels, DeletionTimestamp: pod.DeletionTimestamp, CreationTimestamp: pod.CreationTimestamp,
+			Labels: pod.Labels, Annotations: annotations, DeletionTimestamp: pod.DeletionTimestamp, CreationTimestamp: pod.CreationTimestamp,
 		},
 		Status: corev1.PodStatus{Phase: pod.Status.Phase, PodIP: pod.Status.PodIP},
 	}

@@ -11,43 +11,81 @@ import (
 	"reflect"
 	"slices"
 
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"fairlead.dev/fairlead/controllers/resources"
 )
 
-// annotationDataHash stands in for a ConfigMap's data in the cache. It is never
+// Annotations that stand in the cache for what it leaves out. They are never
 // written to the cluster.
-const annotationDataHash = "cache.fairlead.dev/data-hash"
+const (
+	// cachedServerHash and cachedLastGoodHash are hashes of what a ConfigMap holds.
+	cachedServerHash   = "cache.fairlead.dev/server-hash"
+	cachedLastGoodHash = "cache.fairlead.dev/last-good-hash"
+	// cachedConfigMap names the ConfigMap that a pod mounts.
+	cachedConfigMap = "cache.fairlead.dev/config-map"
+)
 
 // upToDate reports whether live has everything that is desired. What others
 // have added is theirs; a field that is desired no longer is found by the hash
 // of the rendered object, which is an annotation of it.
 func upToDate(object resources.Object, desired map[string]any, live client.Object) (bool, error) {
-	want := desired
+	want := maps.Clone(desired)
 	if configMap, ok := object.(*corev1.ConfigMap); ok {
-		// The cache keeps only a hash of the data.
-		if live.GetAnnotations()[annotationDataHash] != dataHash(configMap) {
+		// The cache keeps only hashes of the data.
+		if !sameData(configMap, live.GetAnnotations()) {
 			return false, nil
 		}
-		want = maps.Clone(desired)
 		delete(want, "data")
 	}
 	have, err := runtime.DefaultUnstructuredConverter.ToUnstructured(live)
 	if err != nil {
 		return false, fmt.Errorf("failed to decode %q: %w", live.GetName(), err)
 	}
-	want = maps.Clone(want)
 	delete(want, "apiVersion") // The cache's typed objects do not carry them.
 	delete(want, "kind")
+	if isAtomic(object) {
+		spec := want["spec"]
+		delete(want, "spec")
+		return covers(have, want) && coversExactly(have["spec"], spec), nil
+	}
 	return covers(have, want), nil
+}
+
+// isAtomic reports whether the lists in an object's spec belong to one writer:
+// an item that somebody added is a change, and goes with the next apply.
+func isAtomic(object resources.Object) bool {
+	switch object.(type) {
+	case *networkingv1.NetworkPolicy, *autoscalingv2.HorizontalPodAutoscaler:
+		return true
+	}
+	return false
+}
+
+// sameData compares the data of a ConfigMap with the hashes that the cache keeps
+// of the live one's. Its last good configuration is as it should be if it is the
+// one that was written, whichever that was.
+func sameData(desired *corev1.ConfigMap, cached map[string]string) bool {
+	return cached[cachedServerHash] == textHash(desired.Data[resources.ServerFile]) &&
+		cached[cachedLastGoodHash] == cached[annotationLastGood]
 }
 
 // covers reports whether have holds want: every key of a map, and every item of
 // a list, in which others may have added items of their own.
-func covers(have, want any) bool {
+func covers(have, want any) bool { return compare(have, want, listKey) }
+
+// coversExactly is covers without a place for items of others in lists.
+func coversExactly(have, want any) bool {
+	return compare(have, want, func([]any) string { return "" })
+}
+
+// compare is covers; keyOf tells by which field the items of a list are found,
+// or "" for a list that must be equal.
+func compare(have, want any, keyOf func([]any) string) bool {
 	switch want := want.(type) {
 	case map[string]any:
 		fields, ok := have.(map[string]any)
@@ -55,22 +93,22 @@ func covers(have, want any) bool {
 			return len(want) == 0
 		}
 		for key, value := range want {
-			if !covers(fields[key], value) {
+			if !compare(fields[key], value, keyOf) {
 				return false
 			}
 		}
 		return true
 	case []any:
 		items, ok := have.([]any)
-		return (ok || len(want) == 0) && coversList(items, want)
+		return (ok || len(want) == 0) && compareLists(items, want, keyOf)
 	}
 	return reflect.DeepEqual(have, want)
 }
 
-// coversList compares lists. Items that the API server merges by a key are
+// compareLists compares lists. Items that the API server merges by a key are
 // found by it; every other list belongs to one writer and must be equal.
-func coversList(have, want []any) bool {
-	key := listKey(want)
+func compareLists(have, want []any, keyOf func([]any) string) bool {
+	key := keyOf(want)
 	if key == "" && len(have) != len(want) {
 		return false
 	}
@@ -81,12 +119,12 @@ func coversList(have, want []any) bool {
 				fields, ok := other.(map[string]any)
 				return ok && reflect.DeepEqual(fields[key], value)
 			})
-			if at < 0 || !covers(have[at], item) {
+			if at < 0 || !compare(have[at], item, keyOf) {
 				return false
 			}
 			continue
 		}
-		if !covers(have[i], item) {
+		if !compare(have[i], item, keyOf) {
 			return false
 		}
 	}
@@ -109,14 +147,11 @@ func listKey(items []any) string {
 	return ""
 }
 
-// dataHash returns a hash of what a ConfigMap holds.
-func dataHash(configMap *corev1.ConfigMap) string {
-	sum := sha256.New()
-	for _, key := range slices.Sorted(maps.Keys(configMap.Data)) {
-		fmt.Fprintf(sum, "%d:%s=%d:%s,", len(key), key, len(configMap.Data[key]), configMap.Data[key])
+// textHash returns a hash of a text; empty for none.
+func textHash(text string) string {
+	if text == "" {
+		return ""
 	}
-	for _, key := range slices.Sorted(maps.Keys(configMap.BinaryData)) {
-		fmt.Fprintf(sum, "%d:%s~%d:%x,", len(key), key, len(configMap.BinaryData[key]), configMap.BinaryData[key])
-	}
-	return hex.EncodeToString(sum.Sum(nil)[:16])
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:16])
 }

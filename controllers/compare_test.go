@@ -72,16 +72,24 @@ func TestReduceConfigMap(t *testing.T) {
 		}
 		return configMap
 	}
-	one := reduce(map[string]string{"server.yaml": "a"}, nil).Annotations[annotationDataHash]
-	for name, other := range map[string]*corev1.ConfigMap{
-		"another text": reduce(map[string]string{"server.yaml": "b"}, nil),
-		"another key":  reduce(map[string]string{"other.yaml": "a"}, nil),
-		"one more key": reduce(map[string]string{"server.yaml": "a", "b": ""}, nil),
-		"binary":       reduce(nil, map[string][]byte{"server.yaml": []byte("a")}),
+	hashes := func(data map[string]string) [2]string {
+		annotations := reduce(data, nil).Annotations
+		return [2]string{annotations[cachedServerHash], annotations[cachedLastGoodHash]}
+	}
+	one := hashes(map[string]string{"server.yaml": "a", "last-good.yaml": "b"})
+	for name, other := range map[string][2]string{
+		"another text":      hashes(map[string]string{"server.yaml": "b", "last-good.yaml": "b"}),
+		"another last good": hashes(map[string]string{"server.yaml": "a", "last-good.yaml": "a"}),
+		"without last good": hashes(map[string]string{"server.yaml": "a"}),
+		"no text":           hashes(map[string]string{"last-good.yaml": "b"}),
+		"binary":            hashes(nil),
 	} {
-		if got := other.Annotations[annotationDataHash]; got == one {
-			t.Errorf("%s has the same hash", name)
+		if other == one {
+			t.Errorf("%s has the same hashes", name)
 		}
+	}
+	if more := hashes(map[string]string{"server.yaml": "a", "last-good.yaml": "b", "theirs": "c"}); more != one {
+		t.Error("what others add makes a difference")
 	}
 }
 
@@ -89,10 +97,16 @@ func TestReducePodKeepsWhatStopsIt(t *testing.T) {
 	t.Parallel()
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
-			Name: "a", Labels: map[string]string{"l": "v"}, Annotations: map[string]string{"secret": "canary"},
+			Name: "a", Labels: map[string]string{"l": "v"}, Annotations: map[string]string{"secret": "canary", "fairlead.dev/config-revision": "abc-1"},
 			ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "m"}},
 		},
-		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Env: []corev1.EnvVar{{Name: "E", Value: "canary"}}}}},
+		Spec: corev1.PodSpec{
+			Containers: []corev1.Container{{Name: "c", Env: []corev1.EnvVar{{Name: "E", Value: "canary"}}}},
+			Volumes: []corev1.Volume{
+				{Name: "istio", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: "theirs"}}}},
+				{Name: "server", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: "a-mcp-1"}}}},
+			},
+		},
 		Status: corev1.PodStatus{
 			Conditions:        []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable"}, {Type: corev1.PodInitialized}},
 			ContainerStatuses: []corev1.ContainerStatus{{Name: "c", RestartCount: 3}},
@@ -102,12 +116,18 @@ func TestReducePodKeepsWhatStopsIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if out, err = reducePod(out); err != nil { // Again, as on a resync.
+		t.Fatal(err)
+	}
 	reduced, ok := out.(*corev1.Pod)
 	if !ok {
 		t.Fatalf("reducePod() = %T", out)
 	}
 	if reduced.Name != "a" || reduced.Labels["l"] != "v" || len(reduced.Status.Conditions) != 1 || reduced.Status.ContainerStatuses[0].RestartCount != 3 {
 		t.Errorf("what is needed is gone: %+v", reduced)
+	}
+	if reduced.Annotations["fairlead.dev/config-revision"] != "abc-1" || reduced.Annotations[cachedConfigMap] != "a-mcp-1" {
+		t.Errorf("what the pod was given is gone: %v", reduced.Annotations)
 	}
 	if data, err := yaml.Marshal(reduced); err != nil || strings.Contains(string(data), "canary") || len(reduced.ManagedFields) > 0 {
 		t.Errorf("what is not needed is there (%v):\n%s", err, data)

@@ -16,6 +16,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	fairleadv1alpha1 "fairlead.dev/fairlead/api/v1alpha1"
+	"fairlead.dev/fairlead/controllers/convergence"
+	"fairlead.dev/fairlead/controllers/verify"
 )
 
 func server() *fairleadv1alpha1.MCPServer {
@@ -46,58 +48,93 @@ func TestConditions(t *testing.T) {
 	invalid := &rejection{reason: fairleadv1alpha1.ReasonInvalidSpec, message: "spec.tools[0].http.url: wrong"}
 	stale := pods(3, 3, 3)
 	stale.ObservedGeneration = 1
+	agreed := &convergence.Report{State: convergence.Converged}
+	listed := &verify.Report{State: verify.Passed}
+	all := func(edit func(*observation)) *observation {
+		seen := &observation{deployment: deployment(3, pods(3, 3, 3)), converged: agreed, verified: listed}
+		edit(seen)
+		return seen
+	}
+	pending := &convergence.Report{State: convergence.Pending}
+	serving := []string{"Accepted=True/Accepted", "Available=True/Serving"}
 	tests := []struct {
 		name string
-		seen observation
+		seen *observation
+		// want are all conditions but what the witnesses say.
 		want []string
+		// witnesses are Converged and Verified; nobody was asked without them.
+		witnesses []string
 		// kstatus is what Argo CD, Flux and kubectl wait make of it.
 		kstatus string
 	}{
-		{"no pods yet", observation{deployment: deployment(3, appsv1.DeploymentStatus{})}, []string{
+		{"no pods yet", &observation{deployment: deployment(3, appsv1.DeploymentStatus{})}, []string{
 			"Accepted=True/Accepted", "Available=False/PodsNotReady", "Ready=False/PodsNotReady", "Reconciling=True/PodsNotReady",
-		}, "InProgress"},
-		{"some pods", observation{deployment: deployment(3, pods(3, 3, 1))}, []string{
+		}, nil, "InProgress"},
+		{"some pods", &observation{deployment: deployment(3, pods(3, 3, 1))}, []string{
 			"Accepted=True/Accepted", "Available=True/Serving", "Ready=False/PodsNotReady", "Reconciling=True/PodsNotReady",
-		}, "InProgress"},
-		{"all pods", observation{deployment: deployment(3, pods(3, 3, 3))}, []string{
-			"Accepted=True/Accepted", "Available=True/Serving", "Ready=True/Serving",
-		}, "Current"},
-		{"all pods of the template before", observation{deployment: deployment(3, stale)}, []string{
+		}, nil, "InProgress"},
+		{"all pods", all(func(*observation) {}), append(serving[:2:2], "Ready=True/Serving"), []string{"Converged=True/AllPodsCurrent", "Verified=True/ToolsListed"}, "Current"},
+		{"nobody was asked", all(func(seen *observation) { seen.converged, seen.verified = nil, nil }),
+			append(serving[:2:2], "Ready=False/PodsNotReady", "Reconciling=True/PodsNotReady"), nil, "InProgress"},
+		{"pods are asked", all(func(seen *observation) { seen.converged, seen.verified = pending, nil }),
+			append(serving[:2:2], "Ready=False/Propagating", "Reconciling=True/Propagating"), []string{"Converged=False/Propagating", "Verified=Unknown/Pending"}, "InProgress"},
+		{"a pod lags", all(func(seen *observation) { seen.converged, seen.verified = &convergence.Report{State: convergence.Lagging, Message: "m"}, nil }),
+			append(serving[:2:2], "Ready=False/Propagating", "Reconciling=True/Propagating"), []string{"Converged=False/Propagating", "Verified=Unknown/Pending"}, "InProgress"},
+		{"a pod lags and cannot be poked", all(func(seen *observation) {
+			seen.converged, seen.verified = &convergence.Report{State: convergence.Lagging, Slow: true, Message: "m"}, nil
+		}), append(serving[:2:2], "Ready=False/SlowPropagation", "Reconciling=True/SlowPropagation"), []string{"Converged=False/SlowPropagation", "Verified=Unknown/Pending"}, "InProgress"},
+		{"a pod refuses the configuration", all(func(seen *observation) { seen.converged, seen.verified = &convergence.Report{State: convergence.Refused, Message: "m"}, nil }),
+			append(serving[:2:2], "Ready=False/ConfigRefused", "Stalled=True/ConfigRefused"), []string{"Converged=False/ConfigRefused", "Verified=Unknown/Pending"}, "Failed"},
+		{"no pod can be reached", all(func(seen *observation) { seen.converged, seen.verified = &convergence.Report{State: convergence.Unreachable, Message: "m"}, nil }),
+			append(serving[:2:2], "Ready=Unknown/Unreachable"), []string{"Converged=Unknown/Unreachable", "Verified=Unknown/Pending"}, "InProgress"},
+		{"a client is asking", all(func(seen *observation) { seen.verified = &verify.Report{State: verify.Pending} }),
+			append(serving[:2:2], "Ready=False/Pending", "Reconciling=True/Pending"), []string{"Converged=True/AllPodsCurrent", "Verified=Unknown/Pending"}, "InProgress"},
+		{"a client gets something else", all(func(seen *observation) { seen.verified = &verify.Report{State: verify.Failed, Message: "m"} }),
+			append(serving[:2:2], "Ready=False/VerificationFailed", "Reconciling=True/VerificationFailed"), []string{"Converged=True/AllPodsCurrent", "Verified=False/VerificationFailed"}, "InProgress"},
+		{"no client gets through", all(func(seen *observation) { seen.verified = &verify.Report{State: verify.Unreachable, Message: "m"} }),
+			append(serving[:2:2], "Ready=Unknown/Unreachable"), []string{"Converged=True/AllPodsCurrent", "Verified=Unknown/Unreachable"}, "InProgress"},
+		{"no client asks", all(func(seen *observation) { seen.verified, seen.unverified = nil, true }),
+			append(serving[:2:2], "Ready=True/Serving"), []string{"Converged=True/AllPodsCurrent", "Verified=Unknown/VerificationOff"}, "Current"},
+		{"a Secret is missing", all(func(seen *observation) {
+			seen.converged = &convergence.Report{State: convergence.Converged, Problems: []convergence.Problem{{Code: "SecretInvalid", Secret: "a"}, {Code: "SecretMissing", Secret: "b", Key: "k", Message: "m"}}}
+		}), append(serving[:2:2], "Ready=True/Serving", "Degraded=True/SecretMissing"), []string{"Converged=True/AllPodsCurrent", "Verified=True/ToolsListed"}, "Current"},
+		{"an upgrade waits", all(func(seen *observation) { seen.upgrade = &upgrade{"Queued", "m"} }),
+			append(serving[:2:2], "Ready=True/Serving", "UpgradePending=True/Queued"), []string{"Converged=True/AllPodsCurrent", "Verified=True/ToolsListed"}, "Current"},
+		{"all pods of the template before", &observation{deployment: deployment(3, stale)}, []string{
 			"Accepted=True/Accepted", "Available=True/Serving", "Ready=False/PodsNotReady", "Reconciling=True/PodsNotReady",
-		}, "InProgress"},
-		{"rolling out", observation{deployment: deployment(3, pods(6, 3, 4))}, []string{
+		}, nil, "InProgress"},
+		{"rolling out", &observation{deployment: deployment(3, pods(6, 3, 4))}, []string{
 			"Accepted=True/Accepted", "Available=True/Serving", "Ready=False/RollingOut", "Reconciling=True/RollingOut",
-		}, "InProgress"},
-		{"a pod fails", observation{deployment: deployment(3, pods(6, 3, 3)), failure: "why"}, []string{
+		}, nil, "InProgress"},
+		{"a pod fails", &observation{deployment: deployment(3, pods(6, 3, 3)), failure: "why"}, []string{
 			"Accepted=True/Accepted", "Available=True/Serving", "Ready=False/PodFailure", "Reconciling=True/PodFailure",
-		}, "InProgress"},
-		{"too late", observation{deployment: deployment(3, late(pods(6, 3, 3)))}, []string{
+		}, nil, "InProgress"},
+		{"too late", &observation{deployment: deployment(3, late(pods(6, 3, 3)))}, []string{
 			"Accepted=True/Accepted", "Available=True/Serving", "Ready=False/ProgressDeadlineExceeded", "Stalled=True/ProgressDeadlineExceeded",
-		}, "Failed"},
-		{"too late because a pod fails", observation{deployment: deployment(3, late(pods(3, 3, 0))), failure: "why"}, []string{
+		}, nil, "Failed"},
+		{"too late because a pod fails", &observation{deployment: deployment(3, late(pods(3, 3, 0))), failure: "why"}, []string{
 			"Accepted=True/Accepted", "Available=False/PodsNotReady", "Ready=False/PodFailure", "Stalled=True/ProgressDeadlineExceeded",
-		}, "Failed"},
-		{"late, and ready all the same", observation{deployment: deployment(3, late(pods(3, 3, 3)))}, []string{
-			"Accepted=True/Accepted", "Available=True/Serving", "Ready=True/Serving",
-		}, "Current"},
-		{"invalid while serving", observation{rejected: invalid, deployment: deployment(3, pods(3, 3, 3))}, []string{
+		}, nil, "Failed"},
+		{"late, and ready all the same", all(func(seen *observation) { seen.deployment = deployment(3, late(pods(3, 3, 3))) }),
+			append(serving[:2:2], "Ready=True/Serving"), []string{"Converged=True/AllPodsCurrent", "Verified=True/ToolsListed"}, "Current"},
+		{"invalid while serving", &observation{rejected: invalid, deployment: deployment(3, pods(3, 3, 3))}, []string{
 			"Accepted=False/InvalidSpec", "Available=True/Serving", "Ready=False/InvalidSpec", "Stalled=True/InvalidSpec",
-		}, "Failed"},
-		{"invalid from the start", observation{rejected: invalid}, []string{
+		}, nil, "Failed"},
+		{"invalid from the start", &observation{rejected: invalid}, []string{
 			"Accepted=False/InvalidSpec", "Available=False/PodsNotReady", "Ready=False/InvalidSpec", "Stalled=True/InvalidSpec",
-		}, "Failed"},
-		{"scaled to zero", observation{deployment: deployment(0, pods(0, 0, 0))}, []string{
+		}, nil, "Failed"},
+		{"scaled to zero", &observation{deployment: deployment(0, pods(0, 0, 0))}, []string{
 			"Accepted=True/Accepted", "Available=False/ScaledToZero", "Ready=False/ScaledToZero",
-		}, "InProgress"},
-		{"scaling to zero", observation{deployment: deployment(0, pods(2, 0, 2))}, []string{
+		}, nil, "InProgress"},
+		{"scaling to zero", &observation{deployment: deployment(0, pods(2, 0, 2))}, []string{
 			"Accepted=True/Accepted", "Available=True/Serving", "Ready=False/RollingOut", "Reconciling=True/RollingOut",
-		}, "InProgress"},
-		{"paused", observation{paused: true, deployment: deployment(3, pods(3, 3, 3))}, []string{
+		}, nil, "InProgress"},
+		{"paused", &observation{paused: true, deployment: deployment(3, pods(3, 3, 3))}, []string{
 			"Accepted=Unknown/Paused", "Available=True/Serving", "Ready=Unknown/Paused",
-		}, "InProgress"},
-		{"paused and invalid", observation{paused: true, rejected: invalid, deployment: deployment(3, pods(3, 3, 3))}, []string{
+		}, []string{"Converged=Unknown/Paused", "Verified=Unknown/Paused"}, "InProgress"},
+		{"paused and invalid", &observation{paused: true, rejected: invalid, deployment: deployment(3, pods(3, 3, 3))}, []string{
 			"Accepted=False/InvalidSpec", "Available=True/Serving", "Ready=False/InvalidSpec", "Stalled=True/InvalidSpec",
-		}, "Failed"},
+		}, []string{"Converged=Unknown/Paused", "Verified=Unknown/Paused"}, "Failed"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -111,9 +148,13 @@ func TestConditions(t *testing.T) {
 					t.Errorf("%s has message %q and observedGeneration %d", c.Type, c.Message, c.ObservedGeneration)
 				}
 			}
+			if tt.witnesses == nil {
+				tt.witnesses = []string{"Converged=Unknown/NoPods", "Verified=Unknown/Pending"}
+			}
+			want := append(slices.Clone(tt.want), tt.witnesses...)
 			slices.Sort(got)
-			slices.Sort(tt.want)
-			if diff := cmp.Diff(tt.want, got); diff != "" {
+			slices.Sort(want)
+			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("conditions (-want +got):\n%s", diff)
 			}
 			if got := kstatus(status); got != tt.kstatus {
@@ -155,7 +196,10 @@ func TestConditionsGoAndStay(t *testing.T) {
 		{Type: "Reconciling", Status: metav1.ConditionTrue, Reason: "PodsNotReady", LastTransitionTime: long},
 		{Type: "Stalled", Status: metav1.ConditionTrue, Reason: "InvalidSpec", LastTransitionTime: long},
 	}
-	status := computeStatus(observation{server: s, deployment: deployment(1, pods(1, 1, 1))})
+	status := computeStatus(&observation{
+		server: s, deployment: deployment(1, pods(1, 1, 1)),
+		converged: &convergence.Report{State: convergence.Converged}, verified: &verify.Report{State: verify.Passed},
+	})
 	for _, c := range status.Conditions {
 		switch c.Type {
 		case "Accepted":
@@ -170,7 +214,7 @@ func TestConditionsGoAndStay(t *testing.T) {
 
 func TestLongMessagesAreCut(t *testing.T) {
 	t.Parallel()
-	seen := observation{server: server(), rejected: &rejection{reason: "InvalidSpec", message: strings.Repeat("x", 40_000)}}
+	seen := &observation{server: server(), rejected: &rejection{reason: "InvalidSpec", message: strings.Repeat("x", 40_000)}}
 	for _, c := range computeStatus(seen).Conditions {
 		if len(c.Message) > 32_768 {
 			t.Errorf("%s has a message of %d bytes, which the API server refuses", c.Type, len(c.Message))
@@ -241,7 +285,7 @@ func TestFailureOf(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got := failureOf(observation{server: server(), deployment: deployment(1, tt.status)}, tt.pods)
+			got := failureOf(&observation{server: server(), deployment: deployment(1, tt.status)}, tt.pods)
 			if got != tt.want {
 				t.Errorf("failureOf() = %q\nwant %q", got, tt.want)
 			}

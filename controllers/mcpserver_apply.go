@@ -7,15 +7,16 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"reflect"
+	"slices"
+	"strings"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	fairleadv1alpha1 "fairlead.dev/fairlead/api/v1alpha1"
@@ -52,12 +53,14 @@ type step struct {
 	uid types.UID
 	// current is true if the live object has all that is desired.
 	current bool
+	// blind is true for what may be written and not read.
+	blind bool
 }
 
 // plan compares every child with what is there, without writing anything. A
 // foreign object under the name of any child is a *NameConflictError.
 func (r *Reconciler) plan(ctx context.Context, server *fairleadv1alpha1.MCPServer, objects []resources.Object) ([]step, error) {
-	steps := make([]step, 0, len(objects))
+	steps := make([]step, 0, len(objects)+1)
 	for _, object := range objects {
 		next, err := r.planOne(ctx, server, object)
 		if err != nil {
@@ -73,25 +76,26 @@ func (r *Reconciler) planOne(ctx context.Context, server *fairleadv1alpha1.MCPSe
 	if err != nil {
 		return step{}, err
 	}
-	live, err := emptyLike(object)
+	next := step{desired: desired, kind: object.GetObjectKind().GroupVersionKind().Kind, name: object.GetName(), live: emptyLike(object)}
+	key := client.ObjectKey{Namespace: object.GetNamespace(), Name: object.GetName()}
+	err = r.Client.Get(ctx, key, next.live)
+	switch {
+	case apierrors.IsNotFound(err):
+		next.uid, err = r.hiddenUID(ctx, server, object)
+	case err != nil:
+		err = fmt.Errorf("failed to read %s %q: %w", next.kind, next.name, err)
+	case !metav1.IsControlledBy(next.live, server):
+		err = conflictWith(next.kind, next.live)
+	default:
+		next.uid = next.live.GetUID()
+		next.current, err = upToDate(object, desired, next.live)
+	}
 	if err != nil {
 		return step{}, err
 	}
-	next := step{desired: desired, kind: object.GetObjectKind().GroupVersionKind().Kind, name: object.GetName(), live: live}
-	key := client.ObjectKey{Namespace: object.GetNamespace(), Name: object.GetName()}
-	err = r.Client.Get(ctx, key, live)
-	if apierrors.IsNotFound(err) {
-		next.uid, err = r.hiddenUID(ctx, server, object)
-		return next, err
+	if _, ok := object.(*corev1.ConfigMap); ok && next.uid != "" && !next.current {
+		err = r.keepLastGood(ctx, server, &next)
 	}
-	if err != nil {
-		return step{}, fmt.Errorf("failed to read %s %q: %w", next.kind, next.name, err)
-	}
-	if !metav1.IsControlledBy(live, server) {
-		return step{}, conflictWith(next.kind, live)
-	}
-	next.uid = live.GetUID()
-	next.current, err = upToDate(object, desired, live)
 	return next, err
 }
 
@@ -102,6 +106,7 @@ func (r *Reconciler) hiddenUID(ctx context.Context, server *fairleadv1alpha1.MCP
 	meta := &metav1.PartialObjectMetadata{}
 	meta.SetGroupVersionKind(object.GetObjectKind().GroupVersionKind())
 	err := r.Live.Get(ctx, client.ObjectKey{Namespace: object.GetNamespace(), Name: object.GetName()}, meta)
+	r.Metrics.read(meta.Kind)
 	switch {
 	case apierrors.IsNotFound(err):
 		return "", nil
@@ -122,9 +127,48 @@ func conflictWith(kind string, live metav1.Object) error {
 }
 
 // applyAll compares all objects with what is there, then applies what differs,
-// in order.
-func (r *Reconciler) applyAll(ctx context.Context, server *fairleadv1alpha1.MCPServer, objects *resources.Objects) error {
-	steps, err := r.plan(ctx, server, objects.List())
+// in order. A Deployment whose template stays keeps everything but the number of
+// its pods.
+func (r *Reconciler) applyAll(ctx context.Context, seen *observation, made *built) error {
+	objects := made.objects.List()
+	kept := seen.upgrade != nil
+	if kept {
+		objects = slices.DeleteFunc(objects, func(object resources.Object) bool { return object == made.objects.Deployment })
+	}
+	steps, err := r.plan(ctx, seen.server, objects)
+	if err != nil {
+		return err
+	}
+	secret, err := r.planKeys(seen)
+	if err != nil {
+		return err
+	}
+	// The keys come after the ServiceAccount and before what mounts them.
+	for _, s := range slices.Insert(steps, 1, secret) {
+		switch {
+		case s.current:
+			continue
+		case s.kind == "Deployment":
+			if seen.paced {
+				annotate(s.desired, annotationPacedTemplate, made.objects.Deployment.Annotations[resources.AnnotationTemplateHash])
+			}
+			err = r.applyDeployment(ctx, seen, made, s)
+		default:
+			err = r.apply(ctx, s)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if kept {
+		seen.deployment, err = r.patchKept(ctx, seen.deployment, made.objects.Deployment.Spec.Replicas, strings.Join(seen.ring.IDs(), ","))
+	}
+	return err
+}
+
+// applyObjects applies what differs of some objects.
+func (r *Reconciler) applyObjects(ctx context.Context, seen *observation, objects []resources.Object) error {
+	steps, err := r.plan(ctx, seen.server, objects)
 	if err != nil {
 		return err
 	}
@@ -151,11 +195,17 @@ func (r *Reconciler) apply(ctx context.Context, s step) error {
 	}
 	// The typed object only says where to send the patch and takes the answer:
 	// as typed objects are read, so must they be written to be read back.
-	err = r.Client.Patch(ctx, s.live, client.RawPatch(types.ApplyPatchType, data), client.ForceOwnership, client.FieldOwner(FieldOwner))
+	options := []client.PatchOption{client.ForceOwnership, client.FieldOwner(FieldOwner)}
+	if s.blind { // The cache holds no such objects, so that no reading waits for them.
+		options = append(options, client.DisableReadYourWritesConsistency)
+	}
+	err = r.Client.Patch(ctx, s.live, client.RawPatch(types.ApplyPatchType, data), options...)
 	switch {
 	case err == nil:
 		r.Metrics.wrote(s.kind, "apply")
 		return nil
+	case s.blind && apierrors.IsInvalid(err):
+		return &NameConflictError{Kind: s.kind, Name: s.name}
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsForbidden(err):
 		return &refusedError{kind: s.kind, name: s.name, err: err}
@@ -178,42 +228,6 @@ func (e *refusedError) Error() string {
 // Unwrap returns the API server's error.
 func (e *refusedError) Unwrap() error { return e.err }
 
-// scale changes nothing but the number of pods. A merge patch leaves what was
-// applied before in force, which a smaller apply would withdraw.
-func (r *Reconciler) scale(ctx context.Context, deployment *appsv1.Deployment, replicas int32) (*appsv1.Deployment, error) {
-	if ptr.Deref(deployment.Spec.Replicas, 1) == replicas {
-		return deployment, nil
-	}
-	data, err := json.Marshal(map[string]any{
-		"metadata": map[string]any{"uid": deployment.UID},
-		"spec":     map[string]any{"replicas": replicas},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("failed to encode the replicas of Deployment %q: %w", deployment.Name, err)
-	}
-	err = r.Client.Patch(ctx, deployment, client.RawPatch(types.MergePatchType, data), client.FieldOwner(FieldOwner))
-	if err != nil {
-		return nil, fmt.Errorf("failed to scale Deployment %q: %w", deployment.Name, err)
-	}
-	r.Metrics.wrote("Deployment", "scale")
-	return deployment, nil
-}
-
-// ownedDeployment returns the server's Deployment as the cache has it, or nil.
-func (r *Reconciler) ownedDeployment(ctx context.Context, server *fairleadv1alpha1.MCPServer) (*appsv1.Deployment, error) {
-	deployment := &appsv1.Deployment{}
-	key := client.ObjectKey{Namespace: server.Namespace, Name: resources.Name(server.Name)}
-	switch err := r.Client.Get(ctx, key, deployment); {
-	case apierrors.IsNotFound(err):
-		return nil, nil //nolint:nilnil // No Deployment is a fact, not a failure.
-	case err != nil:
-		return nil, fmt.Errorf("failed to read Deployment %q: %w", key.Name, err)
-	case !metav1.IsControlledBy(deployment, server):
-		return nil, nil //nolint:nilnil // Somebody else's says nothing about this server.
-	}
-	return deployment, nil
-}
-
 // rendered returns an object as it is applied: without status and without the
 // empty values that Go types cannot leave out.
 func rendered(object resources.Object) (map[string]any, error) {
@@ -223,7 +237,22 @@ func rendered(object resources.Object) (map[string]any, error) {
 	}
 	delete(content, "status")
 	dropNulls(content)
+	if policy, ok := object.(*networkingv1.NetworkPolicy); ok {
+		sayNobody(content, policy)
+	}
 	return content, nil
+}
+
+// sayNobody writes down the empty list of a direction that is closed, which the
+// Go type leaves out: a rule that somebody adds by hand would stay.
+func sayNobody(content map[string]any, policy *networkingv1.NetworkPolicy) {
+	spec, _ := content["spec"].(map[string]any)
+	for _, direction := range policy.Spec.PolicyTypes {
+		field := strings.ToLower(string(direction))
+		if _, found := spec[field]; !found {
+			spec[field] = []any{}
+		}
+	}
 }
 
 // dropNulls removes nulls, such as creationTimestamp, in place.
@@ -245,23 +274,9 @@ func dropNulls(value any) {
 }
 
 // emptyLike returns an empty object of the same type and name to read into.
-func emptyLike(object resources.Object) (client.Object, error) {
-	var empty client.Object
-	switch object.(type) {
-	case *corev1.ServiceAccount:
-		empty = &corev1.ServiceAccount{}
-	case *corev1.ConfigMap:
-		empty = &corev1.ConfigMap{}
-	case *corev1.Service:
-		empty = &corev1.Service{}
-	case *appsv1.Deployment:
-		empty = &appsv1.Deployment{}
-	case *networkingv1.Ingress:
-		empty = &networkingv1.Ingress{}
-	default:
-		return nil, fmt.Errorf("failed to apply %T %q: this type is not known here", object, object.GetName())
-	}
+func emptyLike(object resources.Object) client.Object {
+	empty, _ := reflect.New(reflect.TypeOf(object).Elem()).Interface().(client.Object)
 	empty.SetNamespace(object.GetNamespace())
 	empty.SetName(object.GetName())
-	return empty, nil
+	return empty
 }

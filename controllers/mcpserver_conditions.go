@@ -18,10 +18,10 @@ import (
 const maxMessage = 32768
 
 // conditions returns all conditions that hold for what was observed: Accepted,
-// Available and Ready always, Reconciling and Stalled only while true.
-func conditions(seen observation) []metav1.Condition {
-	all := []metav1.Condition{accepted(seen), available(seen), ready(seen)}
-	for _, negative := range []*metav1.Condition{reconciling(seen), stalled(seen)} {
+// Available, Converged, Verified and Ready always, the others only while true.
+func conditions(seen *observation) []metav1.Condition {
+	all := []metav1.Condition{accepted(seen), available(seen), converged(seen), verified(seen), ready(seen)}
+	for _, negative := range []*metav1.Condition{reconciling(seen), stalled(seen), degraded(seen), upgradePending(seen)} {
 		if negative != nil {
 			all = append(all, *negative)
 		}
@@ -35,7 +35,7 @@ func conditions(seen observation) []metav1.Condition {
 }
 
 // accepted is about the spec alone.
-func accepted(seen observation) metav1.Condition {
+func accepted(seen *observation) metav1.Condition {
 	c := metav1.Condition{Type: fairleadv1alpha1.ConditionAccepted}
 	switch {
 	case seen.rejected != nil:
@@ -50,7 +50,7 @@ func accepted(seen observation) metav1.Condition {
 }
 
 // available is about the pods that run, whatever they were made from.
-func available(seen observation) metav1.Condition {
+func available(seen *observation) metav1.Condition {
 	c := metav1.Condition{Type: fairleadv1alpha1.ConditionAvailable}
 	switch {
 	case seen.deployment != nil && seen.deployment.Status.AvailableReplicas > 0:
@@ -70,7 +70,7 @@ const zeroMessage = "spec.replicas is 0: set it to 1 or more to serve"
 
 // ready is about the current generation. Its reason is the first thing that
 // keeps it from serving.
-func ready(seen observation) metav1.Condition {
+func ready(seen *observation) metav1.Condition {
 	c := metav1.Condition{Type: fairleadv1alpha1.ConditionReady, Status: metav1.ConditionFalse}
 	switch {
 	case seen.rejected != nil:
@@ -81,7 +81,7 @@ func ready(seen observation) metav1.Condition {
 	case scaledToZero(seen):
 		c.Reason, c.Message = fairleadv1alpha1.ReasonScaledToZero, zeroMessage
 	case seen.deployment != nil && rolledOut(seen.deployment):
-		c.Status, c.Reason, c.Message = metav1.ConditionTrue, fairleadv1alpha1.ReasonServing, "all pods answer and were given this generation; they take up a live edit within about a minute"
+		return served(seen)
 	case seen.failure != "":
 		c.Reason, c.Message = fairleadv1alpha1.ReasonPodFailure, seen.failure
 	case deadlineExceeded(seen.deployment):
@@ -94,11 +94,36 @@ func ready(seen observation) metav1.Condition {
 	return c
 }
 
+// served is Ready of a server whose pods are all there: it takes that they serve
+// this generation, and that a client gets it from them.
+func served(seen *observation) metav1.Condition {
+	c := metav1.Condition{Type: fairleadv1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: fairleadv1alpha1.ReasonServing}
+	c.Message = "all pods serve this generation, and a client listed its tools through the Service"
+	if seen.unverified {
+		c.Message = "all pods serve this generation"
+	}
+	pods, clients := converged(seen), verified(seen)
+	switch {
+	case pods.Status != metav1.ConditionTrue:
+		c.Status, c.Reason, c.Message = pods.Status, pods.Reason, pods.Message
+	case clients.Status != metav1.ConditionTrue && !seen.unverified:
+		c.Status, c.Reason, c.Message = clients.Status, clients.Reason, clients.Message
+	}
+	// What is only not known yet is a step on the way; what cannot be known stays unknown.
+	switch c.Reason {
+	case fairleadv1alpha1.ReasonNoPods:
+		c.Status, c.Reason = metav1.ConditionFalse, fairleadv1alpha1.ReasonPodsNotReady
+	case fairleadv1alpha1.ReasonPending:
+		c.Status = metav1.ConditionFalse
+	}
+	return c
+}
+
 // reconciling exists while waiting helps.
-func reconciling(seen observation) *metav1.Condition {
+func reconciling(seen *observation) *metav1.Condition {
 	state := ready(seen)
 	switch {
-	case state.Status != metav1.ConditionFalse, seen.rejected != nil, deadlineExceeded(seen.deployment), scaledToZero(seen):
+	case state.Status != metav1.ConditionFalse, seen.rejected != nil, stalled(seen) != nil, scaledToZero(seen):
 		return nil
 	}
 	return &metav1.Condition{
@@ -108,7 +133,7 @@ func reconciling(seen observation) *metav1.Condition {
 }
 
 // stalled exists while nothing but a change by a person helps.
-func stalled(seen observation) *metav1.Condition {
+func stalled(seen *observation) *metav1.Condition {
 	c := &metav1.Condition{Type: fairleadv1alpha1.ConditionStalled, Status: metav1.ConditionTrue}
 	switch {
 	case seen.rejected != nil:
@@ -117,6 +142,8 @@ func stalled(seen observation) *metav1.Condition {
 		return nil
 	case deadlineExceeded(seen.deployment) && !rolledOut(seen.deployment):
 		c.Reason, c.Message = fairleadv1alpha1.ReasonProgressDeadlineExceeded, deadlineMessage(seen)
+	case ready(seen).Reason == fairleadv1alpha1.ReasonConfigRefused:
+		c.Reason, c.Message = fairleadv1alpha1.ReasonConfigRefused, ready(seen).Message
 	default:
 		return nil
 	}
@@ -124,7 +151,7 @@ func stalled(seen observation) *metav1.Condition {
 }
 
 // scaledToZero reports whether no pods is what was asked for and what is there.
-func scaledToZero(seen observation) bool {
+func scaledToZero(seen *observation) bool {
 	return seen.rejected == nil && seen.deployment != nil &&
 		ptr.Deref(seen.deployment.Spec.Replicas, 1) == 0 && rolledOut(seen.deployment)
 }
@@ -148,7 +175,7 @@ func deadlineExceeded(d *appsv1.Deployment) bool {
 	return false
 }
 
-func deadlineMessage(seen observation) string {
+func deadlineMessage(seen *observation) string {
 	message := "new pods did not become ready in time; see: " + podsCommand(seen)
 	if seen.failure != "" {
 		message = "new pods did not become ready in time: " + seen.failure

@@ -7,19 +7,21 @@ package controllers
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	fairleadv1alpha1 "fairlead.dev/fairlead/api/v1alpha1"
+	"fairlead.dev/fairlead/controllers/convergence"
+	"fairlead.dev/fairlead/controllers/keys"
 	"fairlead.dev/fairlead/controllers/resources"
-	"fairlead.dev/fairlead/runtime/config"
+	"fairlead.dev/fairlead/controllers/rollout"
+	"fairlead.dev/fairlead/controllers/verify"
 )
 
 // FieldOwner is the one field manager under which the operator writes.
@@ -37,18 +39,41 @@ const refusalRetry = time.Minute
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups="",resources=pods,verbs=list;watch
 // +kubebuilder:rbac:groups=apps,resources=deployments,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups=apps,resources=controllerrevisions,verbs=list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=autoscaling,resources=horizontalpodautoscalers,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=get;list;watch;create;patch
 // +kubebuilder:rbac:groups=networking.k8s.io,resources=ingresses,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=networking.k8s.io,resources=ingressclasses,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
-// Reconciler makes the cluster what MCPServer objects say. Every exported
-// field is required.
+// Convergence knows which pods serve what; see convergence.Pool.
+type Convergence interface {
+	// Observe notes what the pods of a server should hold and returns what is
+	// known about exactly that. It must not block.
+	Observe(target convergence.Target) convergence.Report
+	// Forget ends all work for a server.
+	Forget(server types.NamespacedName)
+}
+
+// Verifier knows which servers serve clients through their Services; see
+// verify.Pool.
+type Verifier interface {
+	// Observe notes what a server should answer and returns what is known about
+	// exactly that. It must not block.
+	Observe(target verify.Target) verify.Report
+	// Forget ends all work for a server.
+	Forget(server types.NamespacedName)
+}
+
+// Reconciler makes the cluster what MCPServer objects say. Every exported field
+// is required, unless it says otherwise.
 type Reconciler struct {
 	// Client reads from the cache and writes to the API server. It must be
 	// configured to read its own writes.
 	Client client.Client
-	// Live reads metadata from the API server, for objects that the label
-	// selectors of the cache hide.
+	// Live reads from the API server what the cache hides or leaves out:
+	// metadata of objects without our label, and the bytes of one ConfigMap.
 	Live client.Reader
 	// Recorder writes events.
 	Recorder events.EventRecorder
@@ -56,96 +81,87 @@ type Reconciler struct {
 	Defaults resources.Defaults
 	// Metrics count what is written.
 	Metrics *Metrics
+	// Keys derives the session keys of servers.
+	Keys *keys.Deriver
+	// Convergence tells which pods serve what.
+	Convergence Convergence
+	// Verifier tells which servers serve clients; nil: none is asked, and Ready
+	// does without (--verification=Off).
+	Verifier Verifier
+	// Rollouts paces the roll-outs that the operator causes.
+	Rollouts *rollout.Tracker
+	// Now tells the time; nil: time.Now.
+	Now func() time.Time
 
 	built builtCache
+	notes notebook
+	wake  wake
+	seed  seed
 }
+
+// Changed looks at a server again. Convergence, Verifier and Rollouts call it
+// when they know something new. It never blocks, and may be called at any time.
+func (r *Reconciler) Changed(server types.NamespacedName) { r.wake.add(server) }
 
 // Reconcile brings one MCPServer to what its spec says, as far as it can, and
 // writes its status if that changed.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	server := &fairleadv1alpha1.MCPServer{}
-	if err := r.Client.Get(ctx, req.NamespacedName, server); err != nil {
-		return ctrl.Result{}, client.IgnoreNotFound(err)
+	err := r.Client.Get(ctx, req.NamespacedName, server)
+	if client.IgnoreNotFound(err) != nil {
+		return ctrl.Result{}, err
 	}
-	if !server.DeletionTimestamp.IsZero() {
+	if err != nil || !server.DeletionTimestamp.IsZero() {
+		r.forget(req.NamespacedName)
 		return ctrl.Result{}, nil // Children go by their owner references.
 	}
-	seen := observation{server: server, paused: server.Spec.ManagementState == fairleadv1alpha1.Paused}
-	result, err := r.converge(ctx, &seen)
+	if err := r.seed.once(ctx, r); err != nil {
+		return ctrl.Result{}, err
+	}
+	seen := newObservation(server)
+	retry, err := r.converge(ctx, seen)
 	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
 		return ctrl.Result{}, nil // The server goes with its namespace: no other try can succeed.
 	}
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	if err := r.observePods(ctx, &seen); err != nil {
+	if err := r.witness(ctx, seen); err != nil {
 		return ctrl.Result{}, err
 	}
-	return result, r.writeStatus(ctx, server, computeStatus(seen))
+	status := computeStatus(seen)
+	r.tellRollouts(seen, status)
+	if err := r.recordHistory(ctx, seen, status); err != nil {
+		return ctrl.Result{}, err
+	}
+	settle, err := r.report(ctx, seen, status)
+	return ctrl.Result{RequeueAfter: soonest(retry, settle, r.nextEpoch(seen))}, err
 }
 
-// converge builds, applies and prunes, and notes in seen how that went. Only
-// failures of the API server are errors: they are tried again.
-func (r *Reconciler) converge(ctx context.Context, seen *observation) (ctrl.Result, error) {
-	server := seen.server
-	facts, err := r.clusterFacts(ctx, server)
-	if err != nil {
-		return ctrl.Result{}, err
+// forget drops all that is known about a server that is gone.
+func (r *Reconciler) forget(server types.NamespacedName) {
+	r.Convergence.Forget(server)
+	if r.Verifier != nil {
+		r.Verifier.Forget(server)
 	}
-	made, err := r.build(server, facts)
-	if err != nil {
-		seen.rejected = rejectionOf(err)
-		if seen.rejected == nil {
-			return ctrl.Result{}, fmt.Errorf("failed to build the objects of %q: %w", server.Name, err)
+	r.Rollouts.Done(server)
+	r.notes.forget(server)
+}
+
+func (r *Reconciler) now() time.Time {
+	if r.Now == nil {
+		return time.Now()
+	}
+	return r.Now()
+}
+
+// soonest returns the least of the pauses that are not 0.
+func soonest(pauses ...time.Duration) time.Duration {
+	least := time.Duration(0)
+	for _, pause := range pauses {
+		if pause > 0 && (least == 0 || pause < least) {
+			least = pause
 		}
-		return ctrl.Result{}, r.convergeFrozen(ctx, seen)
 	}
-	if seen.paused {
-		seen.deployment, err = r.ownedDeployment(ctx, server)
-		return ctrl.Result{}, err
-	}
-	if err := r.applyAll(ctx, server, made.objects); err != nil {
-		seen.rejected = rejectionOf(err)
-		if seen.rejected == nil {
-			return ctrl.Result{}, err
-		}
-		seen.deployment, err = r.ownedDeployment(ctx, server)
-		return ctrl.Result{RequeueAfter: refusalRetry}, err
-	}
-	if seen.deployment, err = r.ownedDeployment(ctx, server); err != nil {
-		return ctrl.Result{}, err
-	}
-	seen.tools = made.tools
-	return ctrl.Result{}, r.prune(ctx, server, made.objects, seen.deployment)
-}
-
-// convergeFrozen keeps everything as it is, except the number of pods: a spec
-// that does not compile must not take the old one from its clients, and must
-// not keep anybody from scaling.
-func (r *Reconciler) convergeFrozen(ctx context.Context, seen *observation) error {
-	deployment, err := r.ownedDeployment(ctx, seen.server)
-	if err != nil || deployment == nil || seen.paused {
-		seen.deployment = deployment
-		return err
-	}
-	seen.deployment, err = r.scale(ctx, deployment, resources.Replicas(seen.server, r.Defaults))
-	return err
-}
-
-// rejectionOf turns an error into what a person must mend; nil for one that
-// another try may cure.
-func rejectionOf(err error) *rejection {
-	if invalid := new(resources.InvalidSpecError); errors.As(err, &invalid) {
-		return &rejection{reason: fairleadv1alpha1.ReasonInvalidSpec, message: invalid.Error()}
-	}
-	if large := new(config.TooLargeError); errors.As(err, &large) {
-		return &rejection{reason: fairleadv1alpha1.ReasonConfigTooLarge, message: large.Error()}
-	}
-	if conflict := new(NameConflictError); errors.As(err, &conflict) {
-		return &rejection{reason: fairleadv1alpha1.ReasonNameConflict, message: conflict.Error()}
-	}
-	if refused := new(refusedError); errors.As(err, &refused) {
-		return &rejection{reason: fairleadv1alpha1.ReasonApplyRefused, message: refused.Error()}
-	}
-	return nil
+	return least
 }

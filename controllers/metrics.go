@@ -19,22 +19,32 @@ import (
 const collectTimeout = 5 * time.Second
 
 // Metrics are the operator's own, beside those of controller-runtime.
-type Metrics struct{ writes *prometheus.CounterVec }
+type Metrics struct{ writes, reads *prometheus.CounterVec }
 
 // NewMetrics registers the operator's metrics. Servers are counted from reader,
 // the cache, whenever somebody scrapes.
 func NewMetrics(reg prometheus.Registerer, reader client.Reader) (*Metrics, error) {
-	m := &Metrics{writes: prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "fairlead_operator_writes_total",
-		Help: "Writes to the API server by the kind of object and what was done: apply, scale, delete, status.",
-	}, []string{"kind", "verb"})}
-	if err := reg.Register(m.writes); err != nil {
-		return nil, err
+	m := &Metrics{
+		writes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "fairlead_operator_writes_total",
+			Help: "Writes to the API server by the kind of object and what was done: apply, scale, annotate, handover, create, delete, status.",
+		}, []string{"kind", "verb"}),
+		reads: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "fairlead_operator_uncached_reads_total",
+			Help: "Reads from the API server that the cache could not answer, by the kind of object: before the first apply of a child, and before a changed configuration.",
+		}, []string{"kind"}),
+	}
+	for _, collector := range []prometheus.Collector{m.writes, m.reads} {
+		if err := reg.Register(collector); err != nil {
+			return nil, err
+		}
 	}
 	return m, reg.Register(&serverCollector{reader: reader})
 }
 
 func (m *Metrics) wrote(kind, verb string) { m.writes.WithLabelValues(kind, verb).Inc() }
+
+func (m *Metrics) read(kind string) { m.reads.WithLabelValues(kind).Inc() }
 
 var serversDesc = prometheus.NewDesc("fairlead_operator_mcpservers",
 	"MCPServers by the status and reason of their Ready condition.", []string{"ready", "reason"}, nil)

@@ -43,7 +43,7 @@ func TestOperatorServesItsMetricsToThoseWhoMay(t *testing.T) { //nolint:parallel
 	o.LeaderElect, o.LeaderElectionNamespace = true, "fairlead-system"
 	o.MetricsBindAddress, o.HealthProbeBindAddress = freeAddress(t), freeAddress(t)
 	ctx, stop := context.WithCancel(s.ctx)
-	done, err := startOperator(ctx, o, &recorder{}, suite.logs)
+	done, err := startManager(ctx, o)
 	if err != nil {
 		t.Fatal(err)
 	}

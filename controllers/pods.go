@@ -5,7 +5,6 @@ package controllers
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"regexp"
 	"slices"
@@ -13,7 +12,6 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"fairlead.dev/fairlead/controllers/resources"
 )
@@ -25,24 +23,10 @@ var refusedPod = regexp.MustCompile(`pods "[^"]*" is forbidden: `)
 // kubeletTail is what the kubelet appends to say of which pod it speaks.
 var kubeletTail = regexp.MustCompile(` \(pod: .*$`)
 
-// observePods notes why pods cannot start. Pods are looked at only while the
-// Deployment lacks some.
-func (r *Reconciler) observePods(ctx context.Context, seen *observation) error {
-	if seen.deployment == nil || rolledOut(seen.deployment) {
-		return nil
-	}
-	var pods corev1.PodList
-	if err := r.Client.List(ctx, &pods, client.InNamespace(seen.server.Namespace), client.MatchingFields{indexServer: seen.server.Name}); err != nil {
-		return fmt.Errorf("failed to list the pods of %q: %w", seen.server.Name, err)
-	}
-	seen.failure = failureOf(*seen, pods.Items)
-	return nil
-}
-
 // failureOf returns what keeps pods from starting, the youngest pod's first: it
 // is of the newest template. The text is the same on every look and names the
 // next act.
-func failureOf(seen observation, pods []corev1.Pod) string {
+func failureOf(seen *observation, pods []corev1.Pod) string {
 	slices.SortFunc(pods, func(a, b corev1.Pod) int {
 		return cmp.Or(b.CreationTimestamp.Compare(a.CreationTimestamp.Time), strings.Compare(a.Name, b.Name))
 	})
@@ -62,7 +46,7 @@ func failureOf(seen observation, pods []corev1.Pod) string {
 	return ""
 }
 
-func podFailure(seen observation, pod *corev1.Pod) string {
+func podFailure(seen *observation, pod *corev1.Pod) string {
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable {
 			return "no node fits (Unschedulable): check spec.pod.resources, nodeSelector, tolerations and affinity; see: " + podsCommand(seen)
@@ -79,7 +63,7 @@ func podFailure(seen observation, pod *corev1.Pod) string {
 // containerFailure says what keeps a container from running. What changes from
 // one attempt to the next (pulling, backing off, running for a moment) is told
 // as one state, or the status would be written on each.
-func containerFailure(seen observation, status corev1.ContainerStatus) string {
+func containerFailure(seen *observation, status corev1.ContainerStatus) string {
 	if waiting := status.State.Waiting; waiting != nil {
 		switch waiting.Reason {
 		case "ErrImagePull", "ImagePullBackOff":
@@ -102,7 +86,7 @@ func containerFailure(seen observation, status corev1.ContainerStatus) string {
 }
 
 // imageOf returns the image that new pods run.
-func imageOf(seen observation) string {
+func imageOf(seen *observation) string {
 	for _, c := range seen.deployment.Spec.Template.Spec.Containers {
 		if c.Name == resources.RuntimeContainer {
 			return c.Image
@@ -112,6 +96,6 @@ func imageOf(seen observation) string {
 }
 
 // podsCommand lists the server's pods.
-func podsCommand(seen observation) string {
+func podsCommand(seen *observation) string {
 	return fmt.Sprintf("kubectl get pods --namespace %s --selector %s=%s", seen.server.Namespace, resources.LabelServer, seen.server.Name)
 }

@@ -61,16 +61,16 @@ func TestStoryRestartWritesNothing(t *testing.T) { //nolint:paralleltest // See 
 		}
 		return ""
 	})
-	// Each child once, one status on the way and one at the end.
-	if got, most := len(suite.writes.writesIn(s.namespace)), fleet*6; got > most {
-		t.Errorf("%d servers cost %d writes, want at most %d", fleet, got, most)
+	// Each child and the record once, one status on the way and one at the end.
+	if got, want := len(suite.writes.writesIn(s.namespace)), fleet*(8+2); got != want {
+		t.Errorf("%d servers cost %d writes, want %d", fleet, got, want)
 	}
 
 	// A second operator is a restart of the first: it has seen nothing yet.
 	before := reconciles(t)
 	requests := &recorder{}
 	ctx, stop := context.WithCancel(s.ctx)
-	done, err := startOperator(ctx, options(), requests, suite.logs)
+	done, err := startOperator(ctx, setting{}, &pods{}, requests)
 	if err != nil {
 		t.Fatal(err)
 	}

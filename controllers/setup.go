@@ -8,8 +8,10 @@ import (
 	"fmt"
 
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -19,17 +21,18 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	fairleadv1alpha1 "fairlead.dev/fairlead/api/v1alpha1"
 	"fairlead.dev/fairlead/controllers/resources"
 )
 
-// indexServer finds pods and ConfigMaps by their server's name.
+// indexServer finds pods, ConfigMaps and records by their server's name.
 const indexServer = "server"
 
 // SetupWithManager watches servers, their children and what they depend on.
 func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
-	for _, object := range []client.Object{&corev1.Pod{}, &corev1.ConfigMap{}} {
+	for _, object := range []client.Object{&corev1.Pod{}, &corev1.ConfigMap{}, &appsv1.ControllerRevision{}} {
 		if err := mgr.GetFieldIndexer().IndexField(ctx, object, indexServer, serverLabel); err != nil {
 			return fmt.Errorf("failed to index %T by server: %w", object, err)
 		}
@@ -37,19 +40,37 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 	err := ctrl.NewControllerManagedBy(mgr).
 		Named("mcpserver").
 		// Status writes and labels change nothing that is built.
-		For(&fairleadv1alpha1.MCPServer{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&fairleadv1alpha1.MCPServer{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, refreshAsked()))).
 		Owns(&appsv1.Deployment{}).
 		Owns(&corev1.Service{}).
 		Owns(&corev1.ServiceAccount{}).
 		Owns(&corev1.ConfigMap{}).
 		Owns(&networkingv1.Ingress{}).
+		Owns(&networkingv1.NetworkPolicy{}).
+		Owns(&policyv1.PodDisruptionBudget{}, builder.WithPredicates(notStatusAlone())).
+		Owns(&autoscalingv2.HorizontalPodAutoscaler{}, builder.WithPredicates(notStatusAlone())).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(serverOfPod), builder.WithPredicates(podStateChanged())).
+		WatchesRawSource(source.Func(r.wake.start)).
 		Watches(&networkingv1.IngressClass{}, handler.EnqueueRequestsFromMapFunc(r.serversWithExposure)).
 		Complete(r)
 	if err != nil {
 		return fmt.Errorf("failed to set up the controller of MCPServers: %w", err)
 	}
 	return nil
+}
+
+// refreshAsked lets through a new request to read Secrets again.
+func refreshAsked() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		key := fairleadv1alpha1.AnnotationRefreshRequestedAt
+		return e.ObjectOld.GetAnnotations()[key] != e.ObjectNew.GetAnnotations()[key]
+	}}
+}
+
+// notStatusAlone holds back what the controllers of budgets and autoscalers note
+// in them all the time. These kinds have a generation.
+func notStatusAlone() predicate.Predicate {
+	return predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, predicate.LabelChangedPredicate{})
 }
 
 func serverLabel(object client.Object) []string {
@@ -76,7 +97,7 @@ func podStateChanged() predicate.Predicate {
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			before, ok := e.ObjectOld.(*corev1.Pod)
 			after, okay := e.ObjectNew.(*corev1.Pod)
-			return ok && okay && !equality.Semantic.DeepEqual(before.Status, after.Status)
+			return ok && okay && (!equality.Semantic.DeepEqual(before.Status, after.Status) || before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero())
 		},
 	}
 }

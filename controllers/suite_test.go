@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -16,8 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
-	"github.com/prometheus/client_golang/prometheus"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -25,7 +22,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -50,6 +46,8 @@ var suite struct {
 	// writes are those of the operator that the stories share.
 	writes *recorder
 	logs   *logBuffer
+	// pods stand in for what convergence and the verifier would find.
+	pods *pods
 }
 
 func TestMain(m *testing.M) {
@@ -71,9 +69,9 @@ func run(m *testing.M) (int, error) {
 	if err := prepare(); err != nil {
 		return 1, err
 	}
-	suite.writes, suite.logs = &recorder{}, &logBuffer{}
+	suite.writes, suite.logs, suite.pods = &recorder{}, &logBuffer{}, &pods{}
 	ctx, stop := context.WithCancel(context.Background())
-	done, err := startOperator(ctx, options(), suite.writes, suite.logs)
+	done, err := startOperator(ctx, setting{}, suite.pods, suite.writes)
 	if err != nil {
 		stop()
 		return 1, err
@@ -133,33 +131,6 @@ func grant(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// startOperator runs an operator with the generated rights until ctx ends; the
-// channel then yields its error.
-func startOperator(ctx context.Context, o manager.Options, requests *recorder, logs *logBuffer) (<-chan error, error) {
-	cfg := rest.CopyConfig(suite.operator)
-	cfg.Wrap(requests.wrap)
-	logger := logr.FromSlogHandler(slog.NewJSONHandler(logs, nil))
-	ctrl.SetLogger(logger)
-	mgr, err := manager.New(ctx, cfg, o, logger, prometheus.NewRegistry())
-	if err != nil {
-		return nil, err
-	}
-	done := make(chan error, 1)
-	go func() { done <- mgr.Start(ctx) }()
-	return done, nil
-}
-
-func options() manager.Options {
-	return manager.Options{
-		RuntimeImage:            "docker.io/local/fairlead-runtime:dev",
-		DefaultReplicas:         2,
-		ClusterDomain:           "cluster.local",
-		MetricsBindAddress:      "0",
-		HealthProbeBindAddress:  "127.0.0.1:0",
-		MaxConcurrentReconciles: 8,
-	}
 }
 
 // logBuffer keeps what is logged.

@@ -1,0 +1,84 @@
+// Copyright The Fairlead Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"fairlead.dev/fairlead/controllers/convergence"
+	"fairlead.dev/fairlead/controllers/keys"
+	"fairlead.dev/fairlead/controllers/resources"
+	"fairlead.dev/fairlead/runtime/keyring"
+)
+
+// keysRetry is the least pause between two writes of a Secret that pods seem to
+// lack: the kubelet needs its time to bring the first.
+const keysRetry = time.Minute
+
+// chooseKeys returns the ring that the server should have now.
+func (r *Reconciler) chooseKeys(seen *observation) keyring.Ring {
+	held := keys.Held{
+		NoPods: seen.deployment == nil || seen.deployment.Status.Replicas == 0,
+		IDs:    r.notes.of(seen.name).held,
+	}
+	return r.Keys.Choose(seen.server.UID, appliedKeys(seen), held, r.now())
+}
+
+// appliedKeys returns the ids of the ring that the server has.
+func appliedKeys(seen *observation) []string {
+	if seen.deployment == nil || seen.deployment.Annotations[resources.AnnotationSessionKeys] == "" {
+		return nil
+	}
+	return strings.Split(seen.deployment.Annotations[resources.AnnotationSessionKeys], ",")
+}
+
+// planKeys is the step of the session keys. The operator may not read Secrets:
+// whether this one is as it should be is known from the Deployment and from
+// what pods say that they hold.
+//
+// It is applied without a look at what is there. A foreign Secret under the name
+// is safe all the same: the type of a Secret is immutable, and an object has one
+// controller at most, so the API server refuses to merge ours into it.
+func (r *Reconciler) planKeys(seen *observation) (step, error) {
+	secret := resources.SessionSecret(resources.Input{Server: seen.server, Defaults: r.Defaults}, seen.ring)
+	desired, err := rendered(secret)
+	if err != nil {
+		return step{}, err
+	}
+	next := step{desired: desired, kind: "Secret", name: secret.Name, live: emptyLike(secret), blind: true}
+	next.current = slices.Equal(appliedKeys(seen), seen.ring.IDs())
+	if page := r.notes.of(seen.name); next.current && lacks(page.held, seen.ring.IDs()) && r.now().Sub(page.keysWritten) >= keysRetry {
+		page.keysWritten = r.now()
+		next.current = false
+	}
+	return next, nil
+}
+
+// lacks reports whether pods are known to hold less than they were given.
+func lacks(held, given []string) bool {
+	return held != nil && slices.ContainsFunc(given, func(id string) bool { return !slices.Contains(held, id) })
+}
+
+// noteKeys remembers what pods hold, and looks at the server again if that lets
+// its ring go on.
+func (r *Reconciler) noteKeys(seen *observation, report convergence.Report) {
+	page := r.notes.of(seen.name)
+	if slices.Equal(page.held, report.KeyIDs) {
+		return
+	}
+	page.held = slices.Clone(report.KeyIDs)
+	if !slices.Equal(r.chooseKeys(seen).IDs(), seen.ring.IDs()) || lacks(page.held, seen.ring.IDs()) {
+		r.Changed(seen.name)
+	}
+}
+
+// nextEpoch returns the time until the keys of a server change.
+func (r *Reconciler) nextEpoch(seen *observation) time.Duration {
+	if seen.deployment == nil {
+		return 0
+	}
+	return max(keys.Next(r.now()).Sub(r.now()), time.Second)
+}
