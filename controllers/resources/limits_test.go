@@ -19,7 +19,9 @@ func TestLimits(t *testing.T) {
 		limits = resources.Limits
 	)
 	class := func(name string) func(*spec) { return func(s *spec) { s.Exposure.Ingress.ClassName = name } }
-	host := func(name string) func(*spec) { return func(s *spec) { s.Exposure.Ingress.Hosts = []string{"good.example.com", name} } }
+	host := func(name string) func(*spec) {
+		return func(s *spec) { s.Exposure.Ingress.Hosts = []string{"good.example.com", name} }
+	}
 	annotation := func(key string) func(*spec) {
 		return func(s *spec) {
 			s.Exposure.Ingress.Annotations = map[string]fairleadv1alpha1.AnnotationValue{key: "x"}

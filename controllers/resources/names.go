@@ -48,7 +48,7 @@ const (
 	OwnerAutoscaler = "Autoscaler"
 	// SecretTypeSessionKeys is the type of the Secret with the session keys: the
 	// admission policy lets the operator touch no other.
-	SecretTypeSessionKeys = "fairlead.dev/session-keys"
+	SecretTypeSessionKeys = "fairlead.dev/session-keys" //nolint:gosec // G101: a type's name.
 
 	// RuntimeContainer is the name of the container in the pods.
 	RuntimeContainer = "runtime"
