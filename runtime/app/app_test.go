@@ -78,7 +78,8 @@ func (r *running) run(t *testing.T) *running {
 	go func() {
 		r.ended <- Run(ctx, Options{
 			ConfigFile: r.file, SecretsDir: filepath.Join(filepath.Dir(r.file), "secrets"),
-			Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0", Logger: r.logger, Version: "v0.0.0-test", AllowLoopback: true,
+			SessionKeysDir: filepath.Join(filepath.Dir(r.file), "session-keys"),
+			Listen:         "127.0.0.1:0", AdminListen: "127.0.0.1:0", Logger: r.logger, Version: "v0.0.0-test", AllowLoopback: true,
 			Drain: &Drain{Settle: time.Millisecond, Window: 20 * time.Millisecond, CallTimeout: time.Second},
 			OnReady: func(listen, admin net.Addr) {
 				r.url, r.admin = "http://"+listen.String(), "http://"+admin.String()

@@ -107,15 +107,6 @@ func TestABadChangeIsRefusedWhole(t *testing.T) {
 // Each is a way in which files are changed in the world.
 func TestWaysToChangeTheFile(t *testing.T) {
 	t.Parallel()
-	link := func(t *testing.T, target, name string) {
-		t.Helper()
-		if err := os.Symlink(target, name+".tmp"); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(name+".tmp", name); err != nil {
-			t.Fatal(err)
-		}
-	}
 	mount := func(t *testing.T, dir, version, text string) {
 		t.Helper()
 		if err := os.Mkdir(filepath.Join(dir, version), 0o700); err != nil {

@@ -52,14 +52,14 @@ func (s *server) watch(ctx context.Context, halt func()) error {
 		case <-ctx.Done():
 			return nil
 		case event := <-watcher.Events:
+			if filepath.Base(event.Name) == dataLink && event.Has(fsnotify.Create) {
+				s.follow(ctx, watcher)
+			}
+			// The kubelet links the names of new files after that.
 			if latest.IsZero() {
 				latest = time.Now().Add(maxSettle)
 			}
-			wait := min(settleEvents, time.Until(latest))
-			if filepath.Base(event.Name) == dataLink && event.Has(fsnotify.Create) {
-				wait = 0
-			}
-			quiet.Reset(wait)
+			quiet.Reset(min(settleEvents, time.Until(latest)))
 		case err := <-watcher.Errors:
 			s.logger.WarnContext(ctx, "Failed to watch files, polling goes on", "error", err)
 			quiet.Reset(settleEvents)

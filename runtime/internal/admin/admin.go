@@ -58,9 +58,9 @@ const MaxProblems = 16
 // The codes of Problem.
 const (
 	// SecretMissing means that a Secret, or a key of it, does not exist.
-	SecretMissing = "SecretMissing" //nolint:gosec // G101: a code, not a credential.
+	SecretMissing = "SecretMissing"
 	// SecretInvalid means that it exists and cannot be used.
-	SecretInvalid = "SecretInvalid" //nolint:gosec // G101: a code, not a credential.
+	SecretInvalid = "SecretInvalid"
 )
 
 // Problem is one thing that is wrong with what the configuration refers to. Only

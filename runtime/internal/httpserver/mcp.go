@@ -27,7 +27,7 @@ func (h *Handler) mcp(w http.ResponseWriter, r *http.Request) {
 		case transport.Principal(r.Context()).Verifier:
 			h.Core.RefuseForbidden(w, r)
 		default:
-			h.Streamable.Post(w, r, body)
+			h.Streamable.Post(w, r, body) //nolint:contextcheck // The request carries its context.
 		}
 	case http.MethodGet, http.MethodDelete:
 		switch {
