@@ -4,18 +4,20 @@
 package manager
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -23,16 +25,12 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
-	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
-	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	fairleadv1alpha1 "fairlead.dev/fairlead/api/v1alpha1"
 	"fairlead.dev/fairlead/controllers"
-	"fairlead.dev/fairlead/controllers/resources"
 )
 
 // leaseName is the Lease of the operator's replicas.
@@ -74,42 +72,53 @@ func Run(ctx context.Context, cfg *rest.Config, o Options, log *slog.Logger) err
 	return nil
 }
 
-// New returns a manager with the operator's controller, whose metrics it adds
-// to reg. It fails with ErrCRDMissing on a cluster without the CRD.
-func New(ctx context.Context, cfg *rest.Config, o Options, logger logr.Logger, reg prometheus.Registerer) (ctrl.Manager, error) {
+// New returns a manager with the operator's controllers, whose metrics it adds
+// to reg. It fails with ErrCRDMissing on a cluster without the CRD. Each edit is
+// called with each reconciler before it is set up, for tests that put doubles in
+// the place of what reaches pods.
+func New(ctx context.Context, cfg *rest.Config, o Options, logger logr.Logger, reg prometheus.Registerer, edits ...func(*controllers.Reconciler)) (ctrl.Manager, error) {
+	cfg = unlimited(cfg)
+	log := slog.New(logr.ToSlogHandler(logger))
 	scheme, err := Scheme()
 	if err != nil {
 		return nil, err
 	}
-	mgr, err := ctrl.NewManager(unlimited(cfg), managerOptions(o, scheme, logger))
+	may, err := askRights(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	tellRights(ctx, log, o, may)
+	mgr, err := ctrl.NewManager(cfg, managerOptions(o, may, scheme, logger))
 	if err != nil {
 		return nil, fmt.Errorf("failed to set up the operator: %w", err)
 	}
 	if err := checkCRD(mgr.GetRESTMapper()); err != nil {
 		return nil, err
 	}
-	if err := addHealth(mgr); err != nil {
+	scopes, err := newScopes(mgr, cfg, o, may)
+	if err != nil {
 		return nil, err
 	}
-	counts, err := controllers.NewMetrics(reg, mgr.GetCache())
+	schema := newSchemaCheck(mgr.GetAPIReader(), log)
+	if err := mgr.Add(schema); err != nil {
+		return nil, fmt.Errorf("failed to add the check of the schema: %w", err)
+	}
+	if err := addHealth(mgr, o.HealthProbeBindAddress, everywhere(scopes).synced, schema); err != nil {
+		return nil, err
+	}
+	counts, err := controllers.NewMetrics(reg, everywhere(scopes))
 	if err != nil {
 		return nil, fmt.Errorf("failed to register metrics: %w", err)
 	}
-	reconciler := &controllers.Reconciler{
-		Client:   mgr.GetClient(),
-		Live:     mgr.GetAPIReader(),
-		Recorder: mgr.GetEventRecorder(controllers.FieldOwner),
-		Defaults: resources.Defaults{RuntimeImage: o.RuntimeImage, Replicas: o.DefaultReplicas, ClusterDomain: o.ClusterDomain},
-		Metrics:  counts,
-	}
-	return mgr, reconciler.SetupWithManager(ctx, mgr)
+	return mgr, addControllers(ctx, mgr, scopes, o, counts, log, edits)
 }
 
 // Scheme returns the types that the operator reads and writes.
 func Scheme() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
 	builder := runtime.NewSchemeBuilder(
-		fairleadv1alpha1.AddToScheme, appsv1.AddToScheme, corev1.AddToScheme, networkingv1.AddToScheme, metav1.AddMetaToScheme,
+		fairleadv1alpha1.AddToScheme, appsv1.AddToScheme, corev1.AddToScheme, networkingv1.AddToScheme,
+		autoscalingv2.AddToScheme, policyv1.AddToScheme, metav1.AddMetaToScheme,
 	)
 	if err := builder.AddToScheme(scheme); err != nil {
 		return nil, fmt.Errorf("failed to register types: %w", err)
@@ -127,31 +136,27 @@ func unlimited(cfg *rest.Config) *rest.Config {
 	return cfg
 }
 
-func managerOptions(o Options, scheme *runtime.Scheme, logger logr.Logger) ctrl.Options {
+func managerOptions(o Options, may rights, scheme *runtime.Scheme, logger logr.Logger) ctrl.Options {
 	return ctrl.Options{
 		Scheme: scheme,
 		Logger: logger,
-		Cache:  controllers.CacheOptions(),
-		// A reconcile that follows a write must see it, or it would write again.
-		Client: client.Options{
-			FieldOwner: controllers.FieldOwner,
-			Cache:      &client.CacheOptions{EnableReadYourWritesConsistency: new(true)},
-		},
+		Cache:  cacheOptions(may),
+		Client: clientOptions(),
 		Metrics: metricsserver.Options{
 			BindAddress:    o.MetricsBindAddress,
 			SecureServing:  true,
 			CertDir:        o.MetricsCertDir,
-			FilterProvider: filters.WithAuthenticationAndAuthorization,
+			FilterProvider: scrapers(may),
 		},
-		HealthProbeBindAddress:        o.HealthProbeBindAddress,
+		HealthProbeBindAddress:        "0", // See addHealth.
 		LeaderElection:                o.LeaderElect,
 		LeaderElectionID:              leaseName,
-		LeaderElectionNamespace:       o.LeaderElectionNamespace,
+		LeaderElectionNamespace:       cmp.Or(o.LeaderElectionNamespace, o.OwnNamespace()),
 		LeaderElectionReleaseOnCancel: true, // The process ends when the manager does.
 		Controller: ctrlconfig.Controller{
 			MaxConcurrentReconciles: o.MaxConcurrentReconciles,
 			EnableWarmup:            new(true), // A replica in waiting has its cache filled.
-			SkipNameValidation:      new(true), // There is one controller; a test runs it more than once.
+			SkipNameValidation:      new(true), // There is one for each namespace of --watch-namespaces.
 			ReconciliationTimeout:   2 * time.Minute,
 		},
 	}
@@ -164,26 +169,6 @@ func checkCRD(mapper meta.RESTMapper) error {
 		return ErrCRDMissing
 	case err != nil:
 		return fmt.Errorf("failed to ask the cluster for MCPServers: %w", err)
-	}
-	return nil
-}
-
-// addHealth makes the operator live while it runs and ready once its cache is
-// filled.
-func addHealth(mgr ctrl.Manager) error {
-	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
-		return fmt.Errorf("failed to add the health check: %w", err)
-	}
-	err := mgr.AddReadyzCheck("cache", func(req *http.Request) error {
-		ctx, cancel := context.WithTimeout(req.Context(), syncProbe)
-		defer cancel()
-		if !mgr.GetCache().WaitForCacheSync(ctx) {
-			return errors.New("the cache is not filled yet")
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("failed to add the readiness check: %w", err)
 	}
 	return nil
 }
