@@ -112,11 +112,9 @@ auth: {anonymousAccess: Allowed, apiKeys: {secretRef: {name: keys}}}
 					t.Errorf("%s: %q, want %q", name, got, part)
 				}
 			}
-			var at string
-			if _, err := fmt.Sscanf(ask("old")[strings.Index(ask("old"), " at "):], " at %s list", &at); err != nil {
-				t.Error(err)
-			}
-			if told, err := time.Parse(time.RFC3339, strings.TrimSuffix(at, ";")); err != nil || told.Sub(before).Abs() > time.Minute {
+			_, rest, _ := strings.Cut(ask("old"), " at ")
+			at, _, _ := strings.Cut(rest, ";")
+			if told, err := time.Parse(time.RFC3339, at); err != nil || told.Sub(before).Abs() > time.Minute {
 				t.Errorf("it says that the tool was removed at %q: %v", at, err)
 			}
 			// What comes back is there again.
