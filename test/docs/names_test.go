@@ -89,7 +89,7 @@ func hasFlag(help, flag string) bool {
 	return regexp.MustCompile(`(?m)^\s+(?:-[a-zA-Z], )?` + regexp.QuoteMeta(flag) + `\b`).MatchString(help)
 }
 
-var flagSource = regexp.MustCompile(`\.(?:String|Bool|Int|Int32|Text|Duration)Var\([^,]+, "([a-z-]+)"`)
+var flagSource = regexp.MustCompile(`\.(?:String|StringSlice|Bool|Int|Int32|Text|Duration)Var\([^,]+, "([a-z-]+)"`)
 
 // foreignFlags belong to other programs.
 var foreignFlags = []string{"--server-side", "--header", "--previous"}
@@ -176,7 +176,7 @@ func sources(t *testing.T, folders ...string) []string {
 	return all
 }
 
-var fieldPath = regexp.MustCompile(`^(?:spec\.)?((?:auth|limits|transports|browser|exposure|drain|logging|pod)\.[A-Za-z.]+)(?:: .*)?$`)
+var fieldPath = regexp.MustCompile(`^(?:spec\.)?((?:auth|autoscaling|limits|transports|browser|exposure|networkPolicy|service|rollout|drain|logging|pod)\.[A-Za-z.]+)(?:: .*)?$`)
 
 // TestFields: each field that documents name by its path exists.
 func TestFields(t *testing.T) {

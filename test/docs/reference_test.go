@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"sigs.k8s.io/yaml"
+
+	"fairlead.dev/fairlead/controllers/resources"
 )
 
 var update = flag.Bool("update", false, "write the generated documents")
@@ -48,6 +50,8 @@ var foreign = map[string]string{
 	"spec.pod.resources":                 "core/v1 ResourceRequirements",
 	"spec.pod.tolerations":               "core/v1 Toleration",
 	"spec.pod.topologySpreadConstraints": "core/v1 TopologySpreadConstraint",
+	"spec.networkPolicy.egressTo":        "list of networking/v1 NetworkPolicyEgressRule",
+	"spec.networkPolicy.ingressFrom":     "list of networking/v1 NetworkPolicyPeer",
 	"status.conditions":                  "meta/v1 Condition",
 }
 
@@ -80,7 +84,12 @@ func TestAPIReference(t *testing.T) {
 		for _, part := range []string{"spec", "status"} {
 			fmt.Fprintf(&out, "## %s\n\n%s\n\n", part, line(root.Properties[part].Description))
 			rules(&out, root.Properties[part])
-			out.WriteString("| field | type | bounds | what it is |\n| --- | --- | --- | --- |\n")
+			if part == "spec" {
+				out.WriteString(effects)
+				out.WriteString("| field | type | bounds | a change | what it is |\n| --- | --- | --- | --- | --- |\n")
+			} else {
+				out.WriteString("| field | type | bounds | what it is |\n| --- | --- | --- | --- |\n")
+			}
 			rows(&out, part, root.Properties[part])
 			out.WriteString("\n")
 		}
@@ -100,6 +109,32 @@ func TestAPIReference(t *testing.T) {
 	}
 }
 
+// effects explains the column of the same name.
+const effects = `What a change does: **live** is taken on by the pods that run, and no stream is cut; **rolls** replaces the pods,
+each stream is cut once and comes back; **objects only** concerns objects beside the pods. Adding or removing a tool
+is live, unless that changes the set of Secrets that are mounted. ` + "`kubectl fairlead diff -f FILE`" + ` says it of an edit.
+
+`
+
+// effect is what a change of a field does; empty where its fields differ in it.
+func effect(path string) string {
+	var all []string
+	for _, field := range resources.Fields() {
+		if rest, ok := strings.CutPrefix(field.Path, path); ok && (rest == "" || rest[0] == '.' || rest[0] == '[') {
+			text := string(field.Effect)
+			if field.OnlyIf != "" {
+				text = string(resources.Live) + "; " + text + " " + string(field.OnlyIf)
+			}
+			all = append(all, text)
+		}
+	}
+	slices.Sort(all)
+	if all = slices.Compact(all); len(all) != 1 {
+		return ""
+	}
+	return all[0]
+}
+
 // rows writes a line for each field below a schema, depth first.
 func rows(out *strings.Builder, path string, s *schema) {
 	for _, name := range slices.Sorted(mapsKeys(s.Properties)) {
@@ -112,7 +147,11 @@ func rows(out *strings.Builder, path string, s *schema) {
 		if slices.Contains(s.Required, name) {
 			required = ", required"
 		}
-		fmt.Fprintf(out, "| `%s` | %s%s | %s | %s |\n", full, kind, required, bounds(field), cell(field))
+		column := ""
+		if strings.HasPrefix(full, "spec.") {
+			column = " " + effect(full) + " |"
+		}
+		fmt.Fprintf(out, "| `%s` | %s%s | %s |%s %s |\n", full, kind, required, bounds(field), column, cell(field))
 		if element != nil && element.Properties != nil {
 			rows(out, full+suffix(field), element)
 		}
@@ -132,6 +171,8 @@ func mapsKeys(m map[string]*schema) func(yield func(string) bool) {
 // typeOf names a field's type, and the schema whose fields follow below it.
 func typeOf(s *schema) (string, *schema) {
 	switch {
+	case s.IntOrString && s.MaxLength != nil:
+		return "number or percentage", nil
 	case s.IntOrString:
 		return "quantity", nil
 	case s.Type == "array":
