@@ -135,7 +135,10 @@ func Restore(server *fairleadv1alpha1.MCPServer, record *appsv1.ControllerRevisi
 		return nil, err
 	}
 	restored := server.DeepCopy()
-	spec.Replicas, spec.ManagementState = restored.Spec.Replicas, restored.Spec.ManagementState
+	spec.ManagementState = restored.Spec.ManagementState
+	if spec.Autoscaling == nil { // The API takes one of both.
+		spec.Replicas = restored.Spec.Replicas
+	}
 	restored.Spec = *spec
 	return restored, nil
 }

@@ -160,6 +160,11 @@ func TestRestore(t *testing.T) {
 	if restored.Spec.Tools[0].Description != "one" || *restored.Spec.Replicas != 3 || restored.Spec.ManagementState != fairleadv1alpha1.Managed {
 		t.Errorf("spec = %+v", restored.Spec)
 	}
+	scaled := one.DeepCopy()
+	scaled.Spec.Autoscaling = &fairleadv1alpha1.Autoscaling{MaxReplicas: new(int32(4))}
+	if restored, err := history.Restore(now, record(t, scaled)); err != nil || restored.Spec.Replicas != nil || restored.Spec.Autoscaling == nil {
+		t.Errorf("with autoscaling: %+v, %v: the API takes no replicas beside it", restored, err)
+	}
 	if restored.ResourceVersion != now.ResourceVersion || restored.UID != now.UID {
 		t.Errorf("metadata = %+v", restored.ObjectMeta)
 	}
