@@ -501,6 +501,7 @@ func TestOptions(t *testing.T) {
 		{name: "another scheme", o: client.Options{URL: "ftp://a/mcp"}, want: `the URL "ftp://a/mcp" is not an address such as http://127.0.0.1:8080/mcp`},
 		{name: "a user in it", o: client.Options{URL: "http://me:secret@a/mcp"}, want: `the URL of "a" carries a user: give credentials as a key or a header`},
 		{name: "transport", o: client.Options{URL: "http://a", Transport: "smoke"}, want: `unknown transport "smoke": use auto, sse, streamable or stateless`},
+		{name: "a key with a line break", o: client.Options{URL: "http://a", APIKey: "one\ntwo"}, want: "the API key has a line break or another control character in it: no server gets such a key"},
 		{name: "level", o: client.Options{URL: "http://a", LogLevel: "loud"}, want: `unknown log level "loud": use one of debug, info, notice, warning, error, critical, alert, emergency`},
 	}
 	for _, tt := range tests {

@@ -4,6 +4,7 @@
 package client
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -83,15 +84,12 @@ func (o Options) withDefaults() (Options, error) {
 	if !slices.Contains(Transports(), o.Transport) {
 		return o, fmt.Errorf("unknown transport %q: use auto, sse, streamable or stateless", o.Transport)
 	}
-	u, err := url.Parse(o.URL)
+	u, err := parseURL(o.URL)
 	if err != nil {
-		return o, fmt.Errorf("failed to read the URL: %w", err)
+		return o, err
 	}
-	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-		return o, fmt.Errorf("the URL %q is not an address such as http://127.0.0.1:8080/mcp", o.URL)
-	}
-	if u.User != nil {
-		return o, fmt.Errorf("the URL of %q carries a user: give credentials as a key or a header", u.Host)
+	if strings.ContainsFunc(o.APIKey, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return o, errors.New("the API key has a line break or another control character in it: no server gets such a key")
 	}
 	if level := o.LogLevel; level != "" && !slices.Contains(logLevels, level) {
 		return o, fmt.Errorf("unknown log level %q: use one of %s", level, strings.Join(logLevels, ", "))
@@ -114,6 +112,21 @@ func (o Options) withDefaults() (Options, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return o, nil
+}
+
+// parseURL checks the user's URL.
+func parseURL(address string) (*url.URL, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return nil, fmt.Errorf("failed to read the URL: %w", err)
+	}
+	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+		return nil, fmt.Errorf("the URL %q is not an address such as http://127.0.0.1:8080/mcp", address)
+	}
+	if u.User != nil {
+		return nil, fmt.Errorf("the URL of %q carries a user: give credentials as a key or a header", u.Host)
+	}
+	return u, nil
 }
 
 // endpoint gives the URL that t speaks to when the user named u.
