@@ -54,7 +54,7 @@ declares itself read-only or idempotent and --retry is given.
 		Example: `  kubectl fairlead call http://127.0.0.1:8080/mcp hello -a name=you
   kubectl fairlead call shop/orders list_orders -a status=open -a limit=5 --trace
   kubectl fairlead call shop/orders refund_order --args @refund.json -o json`,
-		Args: cobra.ExactArgs(2),
+		Args: takes("TARGET", "TOOL"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.run(cmd.Context(), s, args[0], args[1])
 		},

@@ -68,6 +68,7 @@ func TestCommandsAgainstAServer(t *testing.T) {
 		{name: "tools-no-key", args: []string{"tools", url}, code: codeUnreachable},
 		{name: "tools-wrong-key", stdin: "guess", args: []string{"tools", url, "--api-key-file", "-"}, code: codeUnreachable},
 		{name: "tools-empty-key", args: []string{"tools", url, "--api-key-file", "-"}, code: codeUsage},
+		{name: "tools-key-lines", stdin: "one\ntwo\n", args: []string{"tools", url, "--api-key-file", "-"}, code: codeUsage},
 		{name: "tools-no-file", args: []string{"tools", url, "--api-key-file", "testdata/no-such-file"}, code: codeUsage},
 		{name: "tools-no-endpoint", args: []string{"tools", url + "/elsewhere", "--api-key-file", alice}, code: codeUnreachable},
 		{name: "call", args: []string{"call", url, "get_order", "-a", "id=7", "--api-key-file", alice}},
@@ -126,11 +127,15 @@ func TestUsage(t *testing.T) {
 		want string
 	}{
 		{name: "no command of that name", args: []string{"dance"}, want: `Error: unknown command "dance" for "kubectl fairlead"`},
-		{name: "an unknown flag", args: []string{"tools", "--dance"}, want: "Error: unknown flag: --dance"},
-		{name: "no target", args: []string{"tools"}, want: "Error: accepts 1 arg(s), received 0"},
+		{name: "an unknown flag", args: []string{"tools", "--dance"}, want: "Error: unknown flag: --dance: `kubectl fairlead tools --help` lists the flags"},
+		{name: "no target", args: []string{"tools"}, want: "Error: tools takes TARGET, but was given nothing: `kubectl fairlead tools --help` has examples"},
+		{name: "too few", args: []string{"call", "shop/orders"}, want: "Error: call takes TARGET and TOOL, but was given shop/orders: `kubectl fairlead call --help` has examples"},
+		{name: "a file without -f", args: []string{"lint", "ok.yaml"}, want: "Error: lint takes its files by -f: kubectl fairlead lint -f ok.yaml"},
+		{name: "a URL without its scheme", args: []string{"call", "127.0.0.1:8080/mcp", "greet"}, want: `Error: "127.0.0.1:8080/mcp" has no scheme: write http://127.0.0.1:8080/mcp`},
+		{name: "history of nothing", args: []string{"history"}, want: "Error: history takes NAME, but was given nothing: `kubectl fairlead history --help` has examples"},
 		{name: "no file", args: []string{"lint"}, want: `Error: required flag(s) "filename" not set`},
 		{name: "two namespaces", args: []string{"tools", "a/b", "-n", "c"}, want: "Error: a/b and --namespace c name two namespaces"},
-		{name: "no name", args: []string{"tools", "a/b/c"}, want: `Error: "a/b/c" is neither a URL nor NAME or NAMESPACE/NAME of an MCPServer`},
+		{name: "no name", args: []string{"tools", "a/b/c"}, want: `Error: "a/b/c" is neither NAME nor NAMESPACE/NAME of an MCPServer`},
 		{name: "a URL of another kind", args: []string{"tools", "ftp://a"}, want: `Error: the URL "ftp://a" is not an address such as http://127.0.0.1:8080/mcp`},
 	}
 	for _, tt := range tests {

@@ -38,14 +38,13 @@ environment variable ` + keyVariable + `.`
 
 // target holds the flags of all commands that talk to a server.
 type target struct {
-	transport  string
-	keyFile    string
-	wait       time.Duration
-	verbose    bool
-	namespace  string
-	context    string
-	kubeconfig string
-	path       string
+	place place
+
+	transport string
+	keyFile   string
+	wait      time.Duration
+	verbose   bool
+	path      string
 }
 
 func (t *target) bind(cmd *cobra.Command) {
@@ -54,9 +53,7 @@ func (t *target) bind(cmd *cobra.Command) {
 	f.StringVar(&t.keyFile, "api-key-file", "", "file with the API key; - reads it from standard input")
 	f.DurationVar(&t.wait, "wait", 15*time.Second, "how long to wait for the server to be there")
 	f.BoolVarP(&t.verbose, "verbose", "v", false, "log what happens underneath to standard error")
-	f.StringVarP(&t.namespace, "namespace", "n", "", "namespace of the server; that of the context by default")
-	f.StringVar(&t.context, "context", "", "context of the kubeconfig file")
-	f.StringVar(&t.kubeconfig, "kubeconfig", "", "kubeconfig file; by default as kubectl finds it")
+	t.place.bind(cmd)
 	f.StringVar(&t.path, "path", "", "path of the endpoint on a server that is named, /mcp by default")
 }
 
@@ -78,8 +75,11 @@ func (t *target) options(s streams, name string) (client.Options, error) {
 		o.URL = name
 		return o, nil
 	}
+	if strings.ContainsAny(name, ".:") { // No name of Kubernetes' has these.
+		return o, &exitError{code: codeUsage, err: fmt.Errorf("%q has no scheme: write http://%s", name, name)}
+	}
 	dialer, err := forward.New(forward.Options{
-		Server: name, Namespace: t.namespace, Context: t.context, Kubeconfig: t.kubeconfig,
+		Server: name, Namespace: t.place.namespace, Context: t.place.context, Kubeconfig: t.place.kubeconfig,
 		OnForward: func(pod string) {
 			if t.verbose {
 				s.say("Forwarding to pod %s", pod)
@@ -119,10 +119,24 @@ func (t *target) key(in io.Reader) (string, error) {
 		return "", fmt.Errorf("failed to read the API key: %w", err)
 	}
 	key := strings.TrimSpace(string(data))
-	if key == "" {
+	switch {
+	case key == "":
 		return "", errors.New("failed to read the API key: --api-key-file is empty")
+	case strings.Contains(key, "\n"):
+		return "", fmt.Errorf("failed to read the API key: --api-key-file has %s: keep one key alone in a file", count(strings.Count(key, "\n")+1, "line"))
 	}
 	return key, nil
+}
+
+// keySource says where the API key came from.
+func (t *target) keySource() string {
+	switch t.keyFile {
+	case "":
+		return keyVariable
+	case "-":
+		return "standard input"
+	}
+	return "file " + t.keyFile
 }
 
 // connect gives a client that is connected. While it waits for a server that is
@@ -167,7 +181,7 @@ func (t *target) failure(ctx context.Context, o client.Options, name string, err
 	case status.Status == http.StatusUnauthorized && o.APIKey == "":
 		err = fmt.Errorf("%s wants an API key: put it into a file and give --api-key-file, or set %s", name, keyVariable)
 	case status.Status == http.StatusUnauthorized:
-		err = fmt.Errorf("%s does not accept this API key (%w)", name, err)
+		err = fmt.Errorf("%s does not accept the API key from %s (%w): give another, or none to a server without spec.auth.apiKeys", name, t.keySource(), err)
 	case status.Status == http.StatusNotFound:
 		err = fmt.Errorf("there is no MCP endpoint at %s (%w)", name, err)
 	}

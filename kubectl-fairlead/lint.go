@@ -31,7 +31,7 @@ CEL in templates, URLs. Other objects in the files are passed over.
 FILE may be a folder, or - for standard input; -f may be repeated.`,
 		Example: `  kubectl fairlead lint -f orders.yaml
   kustomize build . | kubectl fairlead lint -f - -o json`,
-		Args: cobra.NoArgs,
+		Args: onlyFiles,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkOutput(output, "text", "json"); err != nil {
 				return err

@@ -77,12 +77,13 @@ func run(ctx context.Context, s streams, args []string) int {
 func rootCommand(s streams) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "kubectl-fairlead",
-		Short: "Judge, run, call and watch MCP servers",
-		Long: `Judge, render and run MCPServer manifests on this machine, and list, call and
-watch the tools of MCP servers, in a cluster or anywhere.
+		Short: "Judge, run, call, watch and roll back MCP servers",
+		Long: `Judge, render and run MCPServer manifests on this machine; list, call and watch
+the tools of MCP servers, in a cluster or anywhere; and show what an edit does to
+a server in a cluster, its history and the way back.
 
-Exit codes: 0 success; 1 a finding of lint, or a tool that answered with an
-error; 2 wrong usage; 3 the server cannot be reached or refuses; 4 a call was
+Exit codes: 0 success; 1 a finding of lint, a difference that diff found, or a
+tool that answered with an error; 2 wrong usage; 3 the server cannot be reached or refuses; 4 a call was
 cut and may or may not have run; 130 interrupted.`,
 		Annotations:       map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl fairlead"},
 		Version:           buildVersion(),
@@ -90,9 +91,11 @@ cut and may or may not have run; 130 interrupted.`,
 		SilenceErrors:     true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
+	root.SetFlagErrorFunc(unknownFlag)
 	root.AddCommand(
 		lintCommand(s), renderCommand(s), serveCommand(s),
 		toolsCommand(s), callCommand(s), watchCommand(s),
+		diffCommand(s), historyCommand(s), rollbackCommand(s), refreshCommand(s),
 	)
 	return root
 }

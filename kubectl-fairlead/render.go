@@ -30,7 +30,7 @@ func renderCommand(s streams) *cobra.Command {
 as YAML. Owner references are left out, since they need the object's uid, and
 spec.exposure.profile: Auto counts as None, since it needs the cluster's classes.`,
 		Example: `  kubectl fairlead render -f orders.yaml`,
-		Args:    cobra.NoArgs,
+		Args:    onlyFiles,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return render(cmd.Context(), s, files, resources.Defaults{RuntimeImage: image, Replicas: replicas})
 		},

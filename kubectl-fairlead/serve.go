@@ -13,7 +13,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,6 +21,7 @@ import (
 	"github.com/spf13/cobra"
 
 	fairleadv1alpha1 "fairlead.dev/fairlead/api/v1alpha1"
+	"fairlead.dev/fairlead/kubectl-fairlead/internal/changes"
 	"fairlead.dev/fairlead/kubectl-fairlead/internal/local"
 	"fairlead.dev/fairlead/runtime/config"
 )
@@ -43,7 +43,7 @@ on. Tools may call backends on this machine, and calls may ask for a trace
 (kubectl fairlead call --trace).`,
 		Example: `  kubectl fairlead serve -f config/samples/hello.yaml
   kubectl fairlead serve -f servers.yaml --name orders --listen 127.0.0.1:9000`,
-		Args: cobra.NoArgs,
+		Args: onlyFiles,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			level := slog.LevelWarn
 			if verbose {
@@ -255,44 +255,27 @@ func reportEdit(s streams, file string, e local.Edit) {
 		s.say("%s is not applied: revision %s keeps serving.", file, e.Revision)
 		return
 	}
-	fmt.Fprintf(s.out, "Applied %s, revision %s: %s\n", file, e.Revision, difference(e.Before, e.Program))
+	fmt.Fprintf(s.out, "Applied %s, revision %s: %s\n", file, e.Revision, difference(e))
 	for _, w := range e.Warnings {
 		fmt.Fprintln(s.out, "Warning:", w)
 	}
 }
 
-// difference names the tools that differ.
-func difference(before, after *config.Program) string {
-	old := map[string]string{}
-	for _, t := range before.Tools {
-		old[t.Config.Name] = toolHash(t)
-	}
+// difference names what differs.
+func difference(e local.Edit) string {
 	var parts []string
-	for _, t := range after.Tools {
-		hash, ok := old[t.Config.Name]
-		delete(old, t.Config.Name)
-		switch {
-		case !ok:
-			parts = append(parts, "+"+t.Config.Name)
-		case hash != toolHash(t):
-			parts = append(parts, "~"+t.Config.Name)
-		}
+	spec, err := changes.Between(e.OldSpec, e.NewSpec)
+	switch {
+	case err != nil:
+		parts = append(parts, err.Error())
+	case !spec.Empty():
+		parts = append(parts, spec.Summary())
 	}
-	removed := sortedKeys(old)
-	slices.Sort(removed)
-	for _, name := range removed {
-		parts = append(parts, "-"+name)
+	if len(e.Secrets) > 0 {
+		parts = append(parts, "contents of "+strings.Join(e.Secrets, ", "))
 	}
 	if len(parts) == 0 {
-		return "the tools are the same"
+		return "as before"
 	}
-	return "tools " + strings.Join(parts, " ")
-}
-
-func toolHash(t *config.CompiledTool) string {
-	data, err := json.Marshal(t.Config)
-	if err != nil {
-		return t.Hash
-	}
-	return string(data)
+	return strings.Join(parts, "; ")
 }

@@ -60,7 +60,7 @@ func TestEditsApplyLive(t *testing.T) {
 		if err != nil || len(tools) != 1 || tools[0].Name != "greet_"+string(transport) {
 			t.Errorf("Tools = %v, %v after the edit for %s", tools, err, transport)
 		}
-		p.out.wait(t, regexp.QuoteMeta("tools +greet_"+string(transport)))
+		p.out.wait(t, regexp.QuoteMeta("+greet_"+string(transport)))
 	}
 
 	rewrite(t, file, strings.ReplaceAll(hello, "text: Hello", `text: "${nobody}"`))
@@ -73,7 +73,7 @@ func TestEditsApplyLive(t *testing.T) {
 	}
 
 	rewrite(t, file, strings.ReplaceAll(hello, "Hello", "Good day"))
-	p.out.wait(t, `Applied \S*hello.yaml, revision [0-9a-f]{16}: tools \+greet -greet_stateless`)
+	p.out.wait(t, `Applied \S*hello.yaml, revision [0-9a-f]{16}: \+greet -greet_stateless`)
 	if code, out, errs := command(t, "", "call", url, "greet"); code != 0 || out != "Good day\n" {
 		t.Errorf("after the mended edit: code %d, %s%s", code, out, errs)
 	}
@@ -99,13 +99,17 @@ func TestKeysInTheFileAreLive(t *testing.T) {
 		t.Fatalf("the first key: code %d: %s", code, errs)
 	}
 	rewrite(t, file, strings.Replace(key("second-key-0123456789"), "Greet.", "Greets.", 1))
-	p.out.wait(t, "tools ~greet")
+	p.out.wait(t, "revision [0-9a-f]{16}: ~greet; contents of keys")
 	if code, _, errs := command(t, "second-key-0123456789", "call", url, "greet", "--api-key-file", "-"); code != 0 {
 		t.Errorf("the second key: code %d: %s", code, errs)
 	}
 	if code, _, _ := command(t, "first-key-0123456789", "call", url, "greet", "--api-key-file", "-"); code != codeUnreachable {
 		t.Errorf("the first key still works: code %d", code)
 	}
+	rewrite(t, file, strings.Replace(key("third-key-0123456789"), "Greet.", "Greets.", 1))
+	p.out.wait(t, "revision [0-9a-f]{16}: contents of keys\n")
+	rewrite(t, file, strings.Replace(strings.Replace(key("third-key-0123456789"), "Greet.", "Greets.", 1), "stringData: {me: third-key-0123456789}", "stringData: {}", 1))
+	p.out.wait(t, `Warning: Secret "keys" has no entries: no API key will be accepted`)
 	p.stop(t)
 }
 
@@ -125,7 +129,8 @@ func TestServeRefuses(t *testing.T) {
 		{name: "none of the name", text: two, args: []string{"--name", "third"}, want: `FILE: there is no MCPServer "third" in it, only hello, second`},
 		{name: "none at all", text: "", want: "FILE: there is no MCPServer in it"},
 		{name: "wrong", text: strings.Replace(hello, "static:", "statik:", 1), want: "FILE: MCPServer hello: spec.tools[0].statik: unknown field\nFILE: MCPServer hello: spec.tools[0]: Invalid value: exactly one of the fields in [http static] must be set"},
-		{name: "an address that is none", text: withKeys, args: []string{"--listen", "nowhere"}, want: `Error: failed to listen on "nowhere" for clients: listen tcp: address nowhere: missing port in address`},
+		{name: "an address that is none", text: withKeys, args: []string{"--listen", "20082"}, want: "Error: --listen 20082 is no address: write HOST:PORT, such as 127.0.0.1:20082"},
+		{name: "no port to listen on", text: hello, args: []string{"--listen", ":"}, want: "FILE: MCPServer hello: spec.auth.anonymousAccess: Allowed lets everybody in who reaches this machine, and --listen : is not loopback: listen on 127.0.0.1, or set apiKeys and Denied"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -126,6 +126,7 @@ var (
 	versions = regexp.MustCompile(`"version": "[^"]*"`)
 	commands = regexp.MustCompile(`\S+(main|kubectl-fairlead)\.test`)
 	folders  = regexp.MustCompile(`(/[\w.-]+)+/([\w-]+\.yaml)`)
+	created  = regexp.MustCompile(`"createdAt": "[^"]*"`)
 )
 
 // golden compares text with a file, after the parts that differ from run to run.

@@ -26,7 +26,7 @@ func toolsCommand(s streams) *cobra.Command {
 		Long:  "List the tools that a server offers to you.\n\n" + targetHelp,
 		Example: `  kubectl fairlead tools http://127.0.0.1:8080/mcp
   kubectl fairlead tools shop/orders --api-key-file key.txt`,
-		Args: cobra.ExactArgs(1),
+		Args: takes("TARGET"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkOutput(output, "table", "json"); err != nil {
 				return err

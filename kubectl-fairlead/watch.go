@@ -45,7 +45,7 @@ after the last event that arrived.
 ` + targetHelp,
 		Example: `  kubectl fairlead watch http://127.0.0.1:8080/mcp --transport streamable
   kubectl fairlead watch shop/orders --api-key-file key.txt -o json`,
-		Args: cobra.ExactArgs(1),
+		Args: takes("TARGET"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return w.run(cmd.Context(), s, args[0])
 		},

@@ -16,7 +16,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -25,11 +24,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/streaming/pkg/httpstream"
 
 	"fairlead.dev/fairlead/controllers/resources"
+	"fairlead.dev/fairlead/kubectl-fairlead/internal/cluster"
 )
 
 const (
@@ -77,26 +76,17 @@ type tunnel struct {
 
 // New finds the cluster; it sends nothing yet.
 func New(o Options) (*Dialer, error) {
-	namespace, name, ok := strings.Cut(o.Server, "/")
-	if !ok {
-		namespace, name = o.Namespace, o.Server
-	} else if o.Namespace != "" && o.Namespace != namespace {
-		return nil, fmt.Errorf("%s and --namespace %s name two namespaces", o.Server, o.Namespace)
+	where := cluster.Options{Namespace: o.Namespace, Context: o.Context, Kubeconfig: o.Kubeconfig}
+	key, err := cluster.Split(o.Server, where)
+	if err != nil {
+		return nil, err
 	}
-	if name == "" || strings.Contains(name, "/") || (ok && namespace == "") {
-		return nil, fmt.Errorf("%q is neither a URL nor NAME or NAMESPACE/NAME of an MCPServer", o.Server)
-	}
-	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	rules.ExplicitPath = o.Kubeconfig
-	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: o.Context})
-	config, err := loader.ClientConfig()
+	config, namespace, err := cluster.Config(where)
 	if err != nil {
 		return nil, fmt.Errorf("%q is no URL, so it names an MCPServer in a cluster, and there is none to ask: %w", o.Server, err)
 	}
-	if namespace == "" {
-		if namespace, _, err = loader.Namespace(); err != nil {
-			return nil, fmt.Errorf("failed to read the context's namespace: %w", err)
-		}
+	if key.Namespace != "" {
+		namespace = key.Namespace
 	}
 	limited := rest.CopyConfig(config)
 	limited.Timeout = requestTimeout
@@ -109,7 +99,7 @@ func New(o Options) (*Dialer, error) {
 		onForward = func(string) {}
 	}
 	return &Dialer{
-		config: config, pods: pods, namespace: namespace, server: name, onForward: onForward,
+		config: config, pods: pods, namespace: namespace, server: key.Name, onForward: onForward,
 		turn: make(chan struct{}, 1),
 	}, nil
 }

@@ -228,9 +228,9 @@ func TestNewRefuses(t *testing.T) {
 		o    forward.Options
 		want string
 	}{
-		{name: "no name", o: forward.Options{Server: "shop/"}, want: `"shop/" is neither a URL nor NAME or NAMESPACE/NAME of an MCPServer`},
-		{name: "no namespace", o: forward.Options{Server: "/orders"}, want: `"/orders" is neither a URL nor NAME or NAMESPACE/NAME of an MCPServer`},
-		{name: "too much", o: forward.Options{Server: "a/b/c"}, want: `"a/b/c" is neither a URL nor NAME or NAMESPACE/NAME of an MCPServer`},
+		{name: "no name", o: forward.Options{Server: "shop/"}, want: `"shop/" is neither NAME nor NAMESPACE/NAME of an MCPServer`},
+		{name: "no namespace", o: forward.Options{Server: "/orders"}, want: `"/orders" is neither NAME nor NAMESPACE/NAME of an MCPServer`},
+		{name: "too much", o: forward.Options{Server: "a/b/c"}, want: `"a/b/c" is neither NAME nor NAMESPACE/NAME of an MCPServer`},
 		{name: "two namespaces", o: forward.Options{Server: "a/b", Namespace: "c"}, want: "a/b and --namespace c name two namespaces"},
 		{name: "no such context", o: forward.Options{Server: "a", Kubeconfig: kubeconfig, Context: "there"}, want: `"a" is no URL, so it names an MCPServer in a cluster, and there is none to ask: context "there" does not exist`},
 		{name: "no such file", o: forward.Options{Server: "a", Kubeconfig: "/no/such/file"}, want: `"a" is no URL, so it names an MCPServer in a cluster, and there is none to ask: stat /no/such/file: no such file or directory`},

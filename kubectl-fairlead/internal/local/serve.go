@@ -4,11 +4,14 @@
 package local
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -57,6 +60,12 @@ type Edit struct {
 	// Before is what was served until now.
 	Before   *config.Program
 	Revision string
+	// OldSpec and NewSpec are the specs before and after; equal when only
+	// Secrets changed.
+	OldSpec, NewSpec *fairleadv1alpha1.MCPServerSpec
+	// Secrets are the names of the Secrets and ConfigMaps whose contents
+	// changed, sorted.
+	Secrets  []string
 	Warnings []string
 	Err      error
 }
@@ -93,7 +102,7 @@ func Serve(ctx context.Context, o Options) error {
 	group.Go(func() error {
 		return app.Run(ctx, app.Options{
 			ConfigFile: files.config(), SecretsDir: files.secrets(), Listen: o.Listen, AdminListen: o.AdminListen,
-			AllowLoopback: true, Trace: true, Version: o.Version, Logger: o.Logger,
+			Drain: leave(), AllowLoopback: true, Trace: true, Version: o.Version, Logger: o.Logger,
 			OnReady: func(listen, admin net.Addr) {
 				o.OnReady(Ready{
 					Server: first.server, Program: first.program, Revision: first.revision,
@@ -105,6 +114,13 @@ func Serve(ctx context.Context, o Options) error {
 	})
 	group.Go(func() error { return f.follow(ctx, watcher) })
 	return group.Wait()
+}
+
+// leave is quick here: no endpoints have to catch up, and somebody waits for
+// the prompt. It is no part of the configuration, whose revision is the same as
+// that of lint.
+func leave() *app.Drain {
+	return &app.Drain{Settle: time.Millisecond, Window: time.Second, CallTimeout: 2 * time.Second}
 }
 
 // watch watches the folder of the file, since editors replace files by others.
@@ -185,19 +201,46 @@ func (f *follower) edited(ctx context.Context) {
 	if err != nil {
 		if err.Error() != f.broken {
 			f.broken = err.Error()
-			f.options.OnEdit(Edit{Program: f.current.program, Before: f.current.program, Revision: f.current.revision, Err: err})
+			f.options.OnEdit(f.edit(f.current, err))
 		}
 		return
 	}
 	mended := f.broken != ""
 	f.broken = ""
+	edit := f.edit(next, nil)
 	switch {
 	case next.revision != f.current.revision:
 		f.pending = next
-	case mended:
-		// Back to what is served anyway: say that all is well again.
-		f.options.OnEdit(Edit{Program: next.program, Before: f.current.program, Revision: next.revision, Warnings: next.warnings})
+	case mended || len(edit.Secrets) > 0:
+		// The runtime follows Secrets by itself; or it is back to what is served.
+		f.current = next
+		f.options.OnEdit(edit)
 	}
+}
+
+// edit describes the way from what is served to next.
+func (f *follower) edit(next *loaded, err error) Edit {
+	return Edit{
+		Program: next.program, Before: f.current.program, Revision: next.revision,
+		OldSpec: &f.current.server.Spec, NewSpec: &next.server.Spec,
+		Secrets: changedFolders(f.current.secrets, next.secrets), Warnings: next.warnings, Err: err,
+	}
+}
+
+// changedFolders are the names whose values differ.
+func changedFolders(before, after map[string]map[string][]byte) []string {
+	all := maps.Clone(before)
+	maps.Copy(all, after)
+	var changed []string
+	for name := range all {
+		old, had := before[name]
+		now, has := after[name]
+		if had != has || !maps.EqualFunc(old, now, bytes.Equal) {
+			changed = append(changed, name)
+		}
+	}
+	slices.Sort(changed)
+	return changed
 }
 
 // confirm reports what the runtime did with the last edit.
@@ -207,10 +250,10 @@ func (f *follower) confirm(s swap) {
 	case p == nil:
 	case s.err != nil:
 		f.pending = nil
-		f.options.OnEdit(Edit{Program: f.current.program, Before: f.current.program, Revision: f.current.revision, Err: s.err})
+		f.options.OnEdit(f.edit(f.current, s.err))
 	case s.revision == p.revision:
-		before := f.current
+		edit := f.edit(p, nil)
 		f.current, f.pending = p, nil
-		f.options.OnEdit(Edit{Program: p.program, Before: before.program, Revision: p.revision, Warnings: p.warnings})
+		f.options.OnEdit(edit)
 	}
 }

@@ -4,6 +4,7 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +12,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"time"
 
 	fairleadv1alpha1 "fairlead.dev/fairlead/api/v1alpha1"
 	"fairlead.dev/fairlead/controllers/resources"
@@ -62,6 +62,9 @@ func (s *source) load(ctx context.Context) (*loaded, error) {
 	}
 	server, bad := s.judge.Schema(ctx, object)
 	problems = append(problems, bad...)
+	if _, _, err := net.SplitHostPort(s.listen); err != nil {
+		return nil, fmt.Errorf("--listen %s is no address: write HOST:PORT, such as 127.0.0.1:%s", s.listen, cmp.Or(strings.Trim(s.listen, ":"), "8080"))
+	}
 	if len(problems) == 0 && server.Spec.Auth.AnonymousAccess == fairleadv1alpha1.AccessAllowed && !loopback(s.listen) {
 		problems = append(problems, object.Problem("spec.auth.anonymousAccess", fmt.Sprintf(
 			"Allowed lets everybody in who reaches this machine, and --listen %s is not loopback: listen on 127.0.0.1, or set apiKeys and Denied", s.listen)))
@@ -78,16 +81,12 @@ func (s *source) load(ctx context.Context) (*loaded, error) {
 	return out, nil
 }
 
-// contract makes the file that the runtime reads. Leaving is quick here: no
-// endpoints have to catch up, and somebody waits for the prompt. Backends may be
-// on this machine, which a cluster forbids.
+// contract makes the file that the runtime reads. Backends may be on this
+// machine, which a cluster forbids.
 func contract(in *fairleadv1alpha1.MCPServer) (*loaded, error) {
 	server, err := resources.ServerConfig(in)
 	if err != nil {
 		return nil, err
-	}
-	server.Drain = config.Drain{
-		Settle: config.Duration(time.Millisecond), Window: config.Duration(time.Second), CallTimeout: config.Duration(2 * time.Second),
 	}
 	program, err := config.CompileWith(server, config.CompileOptions{AllowLoopback: true})
 	if err != nil {
@@ -126,17 +125,29 @@ func (s *source) choose(objects []*manifest.Object) (*manifest.Object, error) {
 	return found[0], nil
 }
 
-// missing names the Secrets that the server refers to and the file lacks.
+// missing names the Secrets and keys that the server refers to and the file
+// lacks.
 func missing(server *fairleadv1alpha1.MCPServer, secrets map[string]map[string][]byte) []string {
 	var out []string
-	add := func(name, consequence string) {
+	// An empty key is any: there must be at least one.
+	add := func(name, key, consequence string) {
+		values, ok := secrets[name]
+		_, has := values[key]
 		text := fmt.Sprintf("Secret %q is not in the file: %s", name, consequence)
-		if _, ok := secrets[name]; !ok && !slices.Contains(out, text) {
+		switch {
+		case ok && (has || (key == "" && len(values) > 0)):
+			return
+		case ok && key == "":
+			text = fmt.Sprintf("Secret %q has no entries: %s", name, consequence)
+		case ok:
+			text = fmt.Sprintf("Secret %q has no key %q: %s", name, key, consequence)
+		}
+		if !slices.Contains(out, text) {
 			out = append(out, text)
 		}
 	}
 	if keys := server.Spec.Auth.APIKeys; keys != nil {
-		add(keys.SecretRef.Name, "no API key will be accepted")
+		add(keys.SecretRef.Name, "", "no API key will be accepted")
 	}
 	for i := range server.Spec.Tools {
 		tool := &server.Spec.Tools[i]
@@ -144,7 +155,7 @@ func missing(server *fairleadv1alpha1.MCPServer, secrets map[string]map[string][
 			continue
 		}
 		for _, h := range tool.HTTP.HeadersFrom {
-			add(h.SecretKeyRef.Name, fmt.Sprintf("tool %s will fail", tool.Name))
+			add(h.SecretKeyRef.Name, h.SecretKeyRef.Key, fmt.Sprintf("tool %s will fail", tool.Name))
 		}
 	}
 	return out

@@ -171,6 +171,7 @@ func withoutPath(err error) error {
 // Parse reads the documents of one file.
 func Parse(file string, data []byte) (objects []*Object, problems []Problem) {
 	reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(data)))
+	starts := documentStarts(data)
 	for number := 1; ; number++ {
 		document, err := reader.Read()
 		if errors.Is(err, io.EOF) {
@@ -181,7 +182,11 @@ func Parse(file string, data []byte) (objects []*Object, problems []Problem) {
 		}
 		found, err := parseDocument(file, document)
 		if err != nil {
-			problems = append(problems, Problem{File: file, Message: fmt.Sprintf("document %d: %v", number, err)})
+			first := 0
+			if number <= len(starts) {
+				first = starts[number-1]
+			}
+			problems = append(problems, Problem{File: file, Message: fmt.Sprintf("document %d: %s", number, atLines(err.Error(), first))})
 			continue
 		}
 		objects = append(objects, found...)

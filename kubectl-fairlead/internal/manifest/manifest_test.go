@@ -28,6 +28,7 @@ func TestParse(t *testing.T) {
 		{name: "JSON", data: `{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}}`, want: []string{"Secret a"}},
 		{name: "a list", data: "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Secret, metadata: {name: a}}\n- {apiVersion: v1, kind: Secret, metadata: {name: b}}\n", want: []string{"Secret a", "Secret b"}},
 		{name: "one bad document of two", data: "a: [\n---\napiVersion: v1\nkind: Secret\nmetadata: {name: a}\n", want: []string{"Secret a"}, problems: []string{"f.yaml: document 1: yaml: line 1: did not find expected node content"}},
+		{name: "the third document, after comments and an empty one", data: "# a\n---\n---\n# b\nkind: Secret\napiVersion: v1\nmetadata: {name: a}\n--- # c\n\nkind: Secret\nkind: Secret\n", want: []string{"Secret a"}, problems: []string{`f.yaml: document 3: yaml: unmarshal errors:` + "\n" + `  line 11: key "kind" already set in map`}},
 		{name: "a key twice", data: "apiVersion: v1\nkind: Secret\nkind: Secret\n", problems: []string{`f.yaml: document 1: yaml: unmarshal errors:` + "\n" + `  line 3: key "kind" already set in map`}},
 		{name: "no object", data: "hello: world\n", problems: []string{"f.yaml: document 1: this is not a Kubernetes object: it needs apiVersion and kind"}},
 		{name: "a word", data: "hello\n", problems: []string{"f.yaml: document 1: this is not a Kubernetes object: it needs apiVersion and kind"}},
