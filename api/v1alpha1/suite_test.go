@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -65,24 +66,30 @@ func crdSchema(t *testing.T) *apiextensionsv1.JSONSchemaProps {
 	return crd.Spec.Versions[0].Schema.OpenAPIV3Schema
 }
 
-// readServers returns the MCPServers of a file.
-func readServers(t *testing.T, file string) []*unstructured.Unstructured {
+// readObjects returns the objects of a file.
+func readObjects(t *testing.T, file string) []*unstructured.Unstructured {
 	t.Helper()
 	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var servers []*unstructured.Unstructured
+	var objects []*unstructured.Unstructured
 	for document := range strings.SplitSeq(string(data), "\n---\n") {
 		object := &unstructured.Unstructured{}
 		if err := yaml.Unmarshal([]byte(document), &object.Object); err != nil {
 			t.Fatalf("%s: %v", file, err)
 		}
-		if object.GetKind() == "MCPServer" {
-			servers = append(servers, object)
-		}
+		objects = append(objects, object)
 	}
-	return servers
+	return objects
+}
+
+// readServers returns the MCPServers of a file.
+func readServers(t *testing.T, file string) []*unstructured.Unstructured {
+	t.Helper()
+	return slices.DeleteFunc(readObjects(t, file), func(object *unstructured.Unstructured) bool {
+		return object.GetKind() != "MCPServer"
+	})
 }
 
 // everything are servers that together set every field: autoscaling excludes
@@ -154,5 +161,27 @@ func TestSamplesAndGoldenServersAreAdmitted(t *testing.T) {
 				t.Errorf("%s: %v", file, err)
 			}
 		}
+	}
+}
+
+// What the builders make of the golden servers is what Kubernetes takes, field
+// by field: an unknown or wrong one is refused.
+func TestGoldenChildrenAreAdmitted(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob(filepath.Join(apiserver.Root(), "controllers/resources/testdata/*/want.yaml"))
+	if err != nil || len(files) < 5 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	kinds := map[string]bool{}
+	for _, file := range files {
+		for _, object := range readObjects(t, file) {
+			kinds[object.GetKind()] = true
+			if err := verdict(t, object); err != nil {
+				t.Errorf("%s: %s %q: %v", file, object.GetKind(), object.GetName(), err)
+			}
+		}
+	}
+	if len(kinds) < 8 {
+		t.Errorf("only the kinds %v are among the children", kinds)
 	}
 }
