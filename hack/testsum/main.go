@@ -6,6 +6,7 @@
 // what was left out.
 //
 //	go test -json ./... | testsum                 prints the results, and "N passed, N failed" as the last line
+//	go test -json ./... | testsum -verbose        also prints what each test said that passed, such as measurements
 //	go test -json ./... | testsum -summary FILE   prints the results, and adds the counts to FILE
 //	testsum -total FILE                           prints the sum of the counts in FILE, as the last line
 package main
@@ -41,6 +42,7 @@ func main() {
 func run(arguments []string, in io.Reader, out io.Writer) error {
 	flags := flag.NewFlagSet("testsum", flag.ContinueOnError)
 	summary := flags.String("summary", "", "file to add the counts to")
+	verbose := flags.Bool("verbose", false, "print what passed tests said too, as each ends")
 	total := flags.String("total", "", "print the sum of the counts in this file and do nothing else")
 	if err := flags.Parse(arguments); err != nil {
 		return fmt.Errorf("failed to read the flags: %w", err)
@@ -48,7 +50,7 @@ func run(arguments []string, in io.Reader, out io.Writer) error {
 	if *total != "" {
 		return printTotal(*total, out)
 	}
-	c := collector{out: out, packages: map[string]*packageState{}}
+	c := collector{out: out, verbose: *verbose, packages: map[string]*packageState{}}
 	if err := c.read(in); err != nil {
 		return err
 	}
@@ -93,6 +95,7 @@ type packageState struct {
 // collector turns events into lines and counts.
 type collector struct {
 	out            io.Writer
+	verbose        bool
 	packages       map[string]*packageState
 	passed, failed int
 }
@@ -161,6 +164,9 @@ func (c *collector) count(p *packageState, e event) {
 		p.tests++
 		c.passed++
 		if !p.crashed {
+			if c.verbose {
+				c.print(strings.Join(p.output[e.Test], ""))
+			}
 			p.forget(e.Test)
 		}
 	case "fail":

@@ -173,3 +173,21 @@ func TestOutputIsBounded(t *testing.T) {
 		t.Errorf("keeps %d bytes, counts %d", len(got), p.size)
 	}
 }
+
+// TestVerbose: what passed tests measured is told as they end.
+func TestVerbose(t *testing.T) {
+	t.Parallel()
+	events := `{"Action":"output","Package":"a/b","Test":"TestX","Output":"=== RUN   TestX\n"}
+{"Action":"output","Package":"a/b","Test":"TestX","Output":"    x_test.go:1: p95 is 1s\n"}
+{"Action":"pass","Package":"a/b","Test":"TestX"}
+{"Action":"pass","Package":"a/b","Elapsed":0.1}
+`
+	var out bytes.Buffer
+	if err := run([]string{"-verbose"}, strings.NewReader(events), &out); err != nil {
+		t.Fatal(err)
+	}
+	want := "    x_test.go:1: p95 is 1s\nok  \ta/b\t0.100s\n1 passed, 0 failed\n"
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Errorf("output (-want +got):\n%s", diff)
+	}
+}

@@ -46,4 +46,4 @@ step "Testing"
 KUBECONFIG=$(cluster kubeconfig --inside)
 export KUBECONFIG FAIRLEAD_ROOT=$root
 cluster exec -- env KUBECONFIG="$KUBECONFIG" FAIRLEAD_ROOT="$root" \
-  go tool test2json -t -p fairlead.dev/fairlead/test/e2e "$root/bin/e2e.test" -test.v=test2json -test.timeout=25m -test.parallel=6 "$@" | bin/testsum
+  go tool test2json -t -p fairlead.dev/fairlead/test/e2e "$root/bin/e2e.test" -test.v=test2json -test.timeout=25m -test.parallel=6 "$@" | bin/testsum -verbose
