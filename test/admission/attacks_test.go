@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -101,12 +102,10 @@ func applying(object client.Object) func(context.Context, client.Client, string)
 // "orders".
 func claim(object client.Object) {
 	labels := map[string]string{resources.LabelManagedBy: resources.ManagedBy, resources.LabelServer: "orders"}
-	for key, value := range object.GetLabels() {
-		labels[key] = value
-	}
+	maps.Copy(labels, object.GetLabels())
 	object.SetLabels(labels)
 	object.SetOwnerReferences([]metav1.OwnerReference{{
-		APIVersion: "fairlead.dev/v1alpha1", Kind: "MCPServer", Name: "orders", UID: "6c1d7f0e-5a0c-4f0b-9a53-0d6d0b6f1d11", Controller: ptr.To(true),
+		APIVersion: "fairlead.dev/v1alpha1", Kind: "MCPServer", Name: "orders", UID: "6c1d7f0e-5a0c-4f0b-9a53-0d6d0b6f1d11", Controller: new(true),
 	}})
 }
 
@@ -143,11 +142,11 @@ func ownDeployment(namespace string, change func(*deployment)) *appsv1.Deploymen
 	d.Namespace = namespace
 	claim(d)
 	d.Spec.Template.Spec = corev1.PodSpec{
-		ServiceAccountName: "orders-mcp", AutomountServiceAccountToken: ptr.To(false),
-		SecurityContext: &corev1.PodSecurityContext{RunAsNonRoot: ptr.To(true)},
+		ServiceAccountName: "orders-mcp", AutomountServiceAccountToken: new(false),
+		SecurityContext: &corev1.PodSecurityContext{RunAsNonRoot: new(true)},
 		Containers: []corev1.Container{{
 			Name: "runtime", Image: "registry.example.com/runtime:1",
-			SecurityContext: &corev1.SecurityContext{AllowPrivilegeEscalation: ptr.To(false)},
+			SecurityContext: &corev1.SecurityContext{AllowPrivilegeEscalation: new(false)},
 		}},
 	}
 	change(d)
@@ -282,7 +281,7 @@ func deletes(group, resource string) []rbacv1.PolicyRule {
 func childAttacks() []attack {
 	shop := service("shop", map[string]string{"app": "shop"})
 	settings := &corev1.ConfigMap{ObjectMeta: named("settings"), Data: map[string]string{"a": "b"}}
-	budget := &policyv1.PodDisruptionBudget{ObjectMeta: named("shop"), Spec: policyv1.PodDisruptionBudgetSpec{MinAvailable: ptr.To(intstr.FromInt32(1))}}
+	budget := &policyv1.PodDisruptionBudget{ObjectMeta: named("shop"), Spec: policyv1.PodDisruptionBudgetSpec{MinAvailable: new(intstr.FromInt32(1))}}
 	wall := &networkingv1.NetworkPolicy{ObjectMeta: named("shop"), Spec: networkingv1.NetworkPolicySpec{PolicyTypes: []networkingv1.PolicyType{"Ingress"}}}
 	scaler := &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: named("shop"), Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
 		ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: "shop"}, MaxReplicas: 2,
@@ -334,7 +333,7 @@ func deploymentAttacks() []attack {
 		{name: "a pod may be root", policy: "deployments", do: pod(func(p *corev1.PodSpec) { p.SecurityContext = nil })},
 		{name: "a container is root", policy: "deployments", do: pod(func(p *corev1.PodSpec) { p.Containers[0].SecurityContext.RunAsUser = ptr.To[int64](0) })},
 		{name: "a container is privileged", policy: "deployments", do: pod(func(p *corev1.PodSpec) {
-			p.Containers[0].SecurityContext = &corev1.SecurityContext{Privileged: ptr.To(true)}
+			p.Containers[0].SecurityContext = &corev1.SecurityContext{Privileged: new(true)}
 		})},
 		{name: "a container may gain privileges", policy: "deployments", do: pod(func(p *corev1.PodSpec) { p.Containers[0].SecurityContext = nil })},
 		{name: "a container has capabilities", policy: "deployments", do: pod(func(p *corev1.PodSpec) {

@@ -4,6 +4,7 @@
 package admission_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -146,7 +147,7 @@ func masterKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	second, err := keys.Master(t.Context(), cluster.operator, cluster.operator, operatorNamespace)
-	if err != nil || string(first) != string(second) {
+	if err != nil || !bytes.Equal(first, second) {
 		t.Errorf("the master key is another one on the second reading: %v", err)
 	}
 }
