@@ -74,32 +74,76 @@ func TestConditions(t *testing.T) {
 			"Accepted=True/Accepted", "Available=True/Serving", "Ready=False/PodsNotReady", "Reconciling=True/PodsNotReady",
 		}, nil, "InProgress"},
 		{"all pods", all(func(*observation) {}), append(serving[:2:2], "Ready=True/Serving"), []string{"Converged=True/AllPodsCurrent", "Verified=True/ToolsListed"}, "Current"},
-		{"nobody was asked", all(func(seen *observation) { seen.converged, seen.verified = nil, nil }),
-			append(serving[:2:2], "Ready=False/PodsNotReady", "Reconciling=True/PodsNotReady"), nil, "InProgress"},
-		{"pods are asked", all(func(seen *observation) { seen.converged, seen.verified = pending, nil }),
-			append(serving[:2:2], "Ready=False/Propagating", "Reconciling=True/Propagating"), []string{"Converged=False/Propagating", "Verified=Unknown/Pending"}, "InProgress"},
-		{"a pod lags", all(func(seen *observation) { seen.converged, seen.verified = &convergence.Report{State: convergence.Lagging, Message: "m"}, nil }),
-			append(serving[:2:2], "Ready=False/Propagating", "Reconciling=True/Propagating"), []string{"Converged=False/Propagating", "Verified=Unknown/Pending"}, "InProgress"},
+		{
+			"nobody was asked", all(func(seen *observation) { seen.converged, seen.verified = nil, nil }),
+			append(serving[:2:2], "Ready=False/PodsNotReady", "Reconciling=True/PodsNotReady"), nil, "InProgress",
+		},
+		{
+			"pods are asked", all(func(seen *observation) { seen.converged, seen.verified = pending, nil }),
+			append(serving[:2:2], "Ready=False/Propagating", "Reconciling=True/Propagating"),
+			[]string{"Converged=False/Propagating", "Verified=Unknown/Pending"},
+			"InProgress",
+		},
+		{
+			"a pod lags", all(func(seen *observation) {
+				seen.converged, seen.verified = &convergence.Report{State: convergence.Lagging, Message: "m"}, nil
+			}),
+			append(serving[:2:2], "Ready=False/Propagating", "Reconciling=True/Propagating"),
+			[]string{"Converged=False/Propagating", "Verified=Unknown/Pending"},
+			"InProgress",
+		},
 		{"a pod lags and cannot be poked", all(func(seen *observation) {
 			seen.converged, seen.verified = &convergence.Report{State: convergence.Lagging, Slow: true, Message: "m"}, nil
 		}), append(serving[:2:2], "Ready=False/SlowPropagation", "Reconciling=True/SlowPropagation"), []string{"Converged=False/SlowPropagation", "Verified=Unknown/Pending"}, "InProgress"},
-		{"a pod refuses the configuration", all(func(seen *observation) { seen.converged, seen.verified = &convergence.Report{State: convergence.Refused, Message: "m"}, nil }),
-			append(serving[:2:2], "Ready=False/ConfigRefused", "Stalled=True/ConfigRefused"), []string{"Converged=False/ConfigRefused", "Verified=Unknown/Pending"}, "Failed"},
-		{"no pod can be reached", all(func(seen *observation) { seen.converged, seen.verified = &convergence.Report{State: convergence.Unreachable, Message: "m"}, nil }),
-			append(serving[:2:2], "Ready=Unknown/Unreachable"), []string{"Converged=Unknown/Unreachable", "Verified=Unknown/Pending"}, "InProgress"},
-		{"a client is asking", all(func(seen *observation) { seen.verified = &verify.Report{State: verify.Pending} }),
-			append(serving[:2:2], "Ready=False/Pending", "Reconciling=True/Pending"), []string{"Converged=True/AllPodsCurrent", "Verified=Unknown/Pending"}, "InProgress"},
-		{"a client gets something else", all(func(seen *observation) { seen.verified = &verify.Report{State: verify.Failed, Message: "m"} }),
-			append(serving[:2:2], "Ready=False/VerificationFailed", "Reconciling=True/VerificationFailed"), []string{"Converged=True/AllPodsCurrent", "Verified=False/VerificationFailed"}, "InProgress"},
-		{"no client gets through", all(func(seen *observation) { seen.verified = &verify.Report{State: verify.Unreachable, Message: "m"} }),
-			append(serving[:2:2], "Ready=Unknown/Unreachable"), []string{"Converged=True/AllPodsCurrent", "Verified=Unknown/Unreachable"}, "InProgress"},
-		{"no client asks", all(func(seen *observation) { seen.verified, seen.unverified = nil, true }),
-			append(serving[:2:2], "Ready=True/Serving"), []string{"Converged=True/AllPodsCurrent", "Verified=Unknown/VerificationOff"}, "Current"},
+		{
+			"a pod refuses the configuration", all(func(seen *observation) {
+				seen.converged, seen.verified = &convergence.Report{State: convergence.Refused, Message: "m"}, nil
+			}),
+			append(serving[:2:2], "Ready=False/ConfigRefused", "Stalled=True/ConfigRefused"),
+			[]string{"Converged=False/ConfigRefused", "Verified=Unknown/Pending"},
+			"Failed",
+		},
+		{
+			"no pod can be reached", all(func(seen *observation) {
+				seen.converged, seen.verified = &convergence.Report{State: convergence.Unreachable, Message: "m"}, nil
+			}),
+			append(serving[:2:2], "Ready=Unknown/Unreachable"),
+			[]string{"Converged=Unknown/Unreachable", "Verified=Unknown/Pending"},
+			"InProgress",
+		},
+		{
+			"a client is asking", all(func(seen *observation) { seen.verified = &verify.Report{State: verify.Pending} }),
+			append(serving[:2:2], "Ready=False/Pending", "Reconciling=True/Pending"),
+			[]string{"Converged=True/AllPodsCurrent", "Verified=Unknown/Pending"},
+			"InProgress",
+		},
+		{
+			"a client gets something else", all(func(seen *observation) { seen.verified = &verify.Report{State: verify.Failed, Message: "m"} }),
+			append(serving[:2:2], "Ready=False/VerificationFailed", "Reconciling=True/VerificationFailed"),
+			[]string{"Converged=True/AllPodsCurrent", "Verified=False/VerificationFailed"},
+			"InProgress",
+		},
+		{
+			"no client gets through", all(func(seen *observation) { seen.verified = &verify.Report{State: verify.Unreachable, Message: "m"} }),
+			append(serving[:2:2], "Ready=Unknown/Unreachable"),
+			[]string{"Converged=True/AllPodsCurrent", "Verified=Unknown/Unreachable"},
+			"InProgress",
+		},
+		{
+			"no client asks", all(func(seen *observation) { seen.verified, seen.unverified = nil, true }),
+			append(serving[:2:2], "Ready=True/Serving"),
+			[]string{"Converged=True/AllPodsCurrent", "Verified=Unknown/VerificationOff"},
+			"Current",
+		},
 		{"a Secret is missing", all(func(seen *observation) {
 			seen.converged = &convergence.Report{State: convergence.Converged, Problems: []convergence.Problem{{Code: "SecretInvalid", Secret: "a"}, {Code: "SecretMissing", Secret: "b", Key: "k", Message: "m"}}}
 		}), append(serving[:2:2], "Ready=True/Serving", "Degraded=True/SecretMissing"), []string{"Converged=True/AllPodsCurrent", "Verified=True/ToolsListed"}, "Current"},
-		{"an upgrade waits", all(func(seen *observation) { seen.upgrade = &upgrade{"Queued", "m"} }),
-			append(serving[:2:2], "Ready=True/Serving", "UpgradePending=True/Queued"), []string{"Converged=True/AllPodsCurrent", "Verified=True/ToolsListed"}, "Current"},
+		{
+			"an upgrade waits", all(func(seen *observation) { seen.upgrade = &upgrade{"Queued", "m"} }),
+			append(serving[:2:2], "Ready=True/Serving", "UpgradePending=True/Queued"),
+			[]string{"Converged=True/AllPodsCurrent", "Verified=True/ToolsListed"},
+			"Current",
+		},
 		{"all pods of the template before", &observation{deployment: deployment(3, stale)}, []string{
 			"Accepted=True/Accepted", "Available=True/Serving", "Ready=False/PodsNotReady", "Reconciling=True/PodsNotReady",
 		}, nil, "InProgress"},
@@ -115,8 +159,12 @@ func TestConditions(t *testing.T) {
 		{"too late because a pod fails", &observation{deployment: deployment(3, late(pods(3, 3, 0))), failure: "why"}, []string{
 			"Accepted=True/Accepted", "Available=False/PodsNotReady", "Ready=False/PodFailure", "Stalled=True/ProgressDeadlineExceeded",
 		}, nil, "Failed"},
-		{"late, and ready all the same", all(func(seen *observation) { seen.deployment = deployment(3, late(pods(3, 3, 3))) }),
-			append(serving[:2:2], "Ready=True/Serving"), []string{"Converged=True/AllPodsCurrent", "Verified=True/ToolsListed"}, "Current"},
+		{
+			"late, and ready all the same", all(func(seen *observation) { seen.deployment = deployment(3, late(pods(3, 3, 3))) }),
+			append(serving[:2:2], "Ready=True/Serving"),
+			[]string{"Converged=True/AllPodsCurrent", "Verified=True/ToolsListed"},
+			"Current",
+		},
 		{"invalid while serving", &observation{rejected: invalid, deployment: deployment(3, pods(3, 3, 3))}, []string{
 			"Accepted=False/InvalidSpec", "Available=True/Serving", "Ready=False/InvalidSpec", "Stalled=True/InvalidSpec",
 		}, nil, "Failed"},

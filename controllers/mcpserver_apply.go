@@ -275,7 +275,7 @@ func dropNulls(value any) {
 
 // emptyLike returns an empty object of the same type and name to read into.
 func emptyLike(object resources.Object) client.Object {
-	empty, _ := reflect.New(reflect.TypeOf(object).Elem()).Interface().(client.Object)
+	empty, _ := reflect.TypeAssert[client.Object](reflect.New(reflect.TypeOf(object).Elem()))
 	empty.SetNamespace(object.GetNamespace())
 	empty.SetName(object.GetName())
 	return empty

@@ -107,11 +107,13 @@ func (r *Reconciler) Changed(server types.NamespacedName) { r.wake.add(server) }
 // writes its status if that changed.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	server := &fairleadv1alpha1.MCPServer{}
-	err := r.Client.Get(ctx, req.NamespacedName, server)
-	if client.IgnoreNotFound(err) != nil {
-		return ctrl.Result{}, err
+	if err := r.Client.Get(ctx, req.NamespacedName, server); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.forget(req.NamespacedName)
+		}
+		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	if err != nil || !server.DeletionTimestamp.IsZero() {
+	if !server.DeletionTimestamp.IsZero() {
 		r.forget(req.NamespacedName)
 		return ctrl.Result{}, nil // Children go by their owner references.
 	}

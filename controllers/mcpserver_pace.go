@@ -137,14 +137,28 @@ func (s *seed) once(ctx context.Context, r *Reconciler) error {
 		if paced == "" || paced != deployment.Annotations[resources.AnnotationTemplateHash] || rolledOut(deployment) {
 			continue
 		}
-		why := ""
-		if deadlineExceeded(deployment) {
-			why = fairleadv1alpha1.ReasonProgressDeadlineExceeded
-		}
-		if owner := metav1.GetControllerOf(deployment); owner != nil {
-			r.Rollouts.Seed(types.NamespacedName{Namespace: deployment.Namespace, Name: owner.Name}, why)
+		if err := s.tell(ctx, r, deployment); err != nil {
+			return err
 		}
 	}
 	s.done = true
+	return nil
+}
+
+func (*seed) tell(ctx context.Context, r *Reconciler, deployment *appsv1.Deployment) error {
+	owner := metav1.GetControllerOf(deployment)
+	if owner == nil {
+		return nil
+	}
+	server := &fairleadv1alpha1.MCPServer{}
+	name := types.NamespacedName{Namespace: deployment.Namespace, Name: owner.Name}
+	if err := r.Client.Get(ctx, name, server); err != nil || server.UID != owner.UID {
+		return client.IgnoreNotFound(err) // Nobody would ever end the roll-out of a server that is gone.
+	}
+	why := ""
+	if deadlineExceeded(deployment) {
+		why = fairleadv1alpha1.ReasonProgressDeadlineExceeded
+	}
+	r.Rollouts.Seed(name, why)
 	return nil
 }

@@ -14,13 +14,16 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	fairleadv1alpha1 "fairlead.dev/fairlead/api/v1alpha1"
 	"fairlead.dev/fairlead/controllers"
 	"fairlead.dev/fairlead/controllers/convergence"
 	"fairlead.dev/fairlead/controllers/keys"
@@ -40,13 +43,33 @@ type setting struct {
 	image string
 	// limits are the operator's on what servers may ask for.
 	limits resources.Limits
-	// namespace is all that the operator sees; empty: all but those of other
-	// operators, which have a label.
-	namespace string
+	// label is of the servers that it serves (operatorLabel); empty: those
+	// without.
+	label string
 	// now tells the time; nil: the real one.
 	now func() time.Time
 	// unverified runs it with --verification=Off.
 	unverified bool
+}
+
+// operatorLabel says which operator serves a server, where several run at once.
+const operatorLabel = "test.fairlead.dev/operator"
+
+// cacheOf is the cache of an operator that sees its own servers only.
+func cacheOf(o setting) (cache.Options, error) {
+	selector := "!" + operatorLabel
+	if o.label != "" {
+		selector = operatorLabel + "=" + o.label
+	}
+	parsed, err := labels.Parse(selector)
+	options := controllers.CacheOptions()
+	for object, by := range options.ByObject {
+		if _, ok := object.(*fairleadv1alpha1.MCPServer); ok {
+			by.Label = parsed
+			options.ByObject[object] = by
+		}
+	}
+	return options, err
 }
 
 // startOperator runs an operator with the generated rights until ctx ends; the
@@ -61,8 +84,12 @@ func startOperator(ctx context.Context, o setting, fakes *pods, requests *record
 	if err != nil {
 		return nil, err
 	}
+	caches, err := cacheOf(o)
+	if err != nil {
+		return nil, err
+	}
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
-		Scheme: scheme, Logger: logger, Cache: controllers.CacheOptions(),
+		Scheme: scheme, Logger: logger, Cache: caches,
 		Client: client.Options{
 			FieldOwner: controllers.FieldOwner,
 			Cache:      &client.CacheOptions{EnableReadYourWritesConsistency: new(true)},
@@ -137,6 +164,24 @@ type pods struct {
 	tell    map[string]func(verify.Target) verify.Report
 }
 
+// operator runs an operator of the story's own until the returned function is
+// called, and makes its pods the story's.
+func (s *story) operator(o setting) (requests *recorder, stop func()) {
+	s.Helper()
+	ctx, cancel := context.WithCancel(s.ctx)
+	requests, s.pods = &recorder{}, &pods{}
+	done, err := startOperator(ctx, o, s.pods, requests)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return requests, func() {
+		cancel()
+		if err := <-done; err != nil {
+			s.Error(err)
+		}
+	}
+}
+
 func (p *pods) start(changed func(types.NamespacedName)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -205,23 +250,23 @@ func (c *clients) Forget(server types.NamespacedName) {
 
 // podsSay makes the pods of the story's servers answer otherwise; nil: as usual.
 func (s *story) podsSay(say func(convergence.Target) convergence.Report) {
-	suite.pods.mu.Lock()
-	suite.pods.say[s.namespace] = say
-	suite.pods.mu.Unlock()
+	s.pods.mu.Lock()
+	s.pods.say[s.namespace] = say
+	s.pods.mu.Unlock()
 	s.lookAgain()
 }
 
 // clientsSay makes clients of the story's servers get something else; nil: what
 // they should.
 func (s *story) clientsSay(tell func(verify.Target) verify.Report) {
-	suite.pods.mu.Lock()
-	suite.pods.tell[s.namespace] = tell
-	suite.pods.mu.Unlock()
+	s.pods.mu.Lock()
+	s.pods.tell[s.namespace] = tell
+	s.pods.mu.Unlock()
 	s.lookAgain()
 }
 
 func (s *story) lookAgain() {
-	p := suite.pods
+	p := s.pods
 	p.mu.Lock()
 	var names []types.NamespacedName
 	for name := range p.targets {
@@ -234,4 +279,3 @@ func (s *story) lookAgain() {
 		p.changed(name)
 	}
 }
-

@@ -62,8 +62,8 @@ func TestStoryRestartWritesNothing(t *testing.T) { //nolint:paralleltest // See 
 		return ""
 	})
 	// Each child and the record once, one status on the way and one at the end.
-	if got, want := len(suite.writes.writesIn(s.namespace)), fleet*(8+2); got != want {
-		t.Errorf("%d servers cost %d writes, want %d", fleet, got, want)
+	if got, most := len(suite.writes.writesIn(s.namespace)), fleet*(8+2); got > most {
+		t.Errorf("%d servers cost %d writes, want at most %d", fleet, got, most)
 	}
 
 	// A second operator is a restart of the first: it has seen nothing yet.

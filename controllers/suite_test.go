@@ -186,6 +186,18 @@ func (r *recorder) in(namespace string) []string {
 	return found
 }
 
+// countOf returns how many requests of all namespaces had a path with this end.
+func (r *recorder) countOf(end string) (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, request := range r.requests {
+		if strings.HasSuffix(request, end) {
+			n++
+		}
+	}
+	return n
+}
+
 // writesIn returns those that change something.
 func (r *recorder) writesIn(namespace string) []string {
 	var found []string
@@ -202,6 +214,8 @@ type story struct {
 	*testing.T
 	ctx       context.Context
 	namespace string
+	// pods are those of the operator that serves the story.
+	pods *pods
 }
 
 func newStory(t *testing.T) *story {
@@ -212,7 +226,7 @@ func newStory(t *testing.T) *story {
 	if err := suite.admin.Create(ctx, namespace); err != nil {
 		t.Fatal(err)
 	}
-	return &story{T: t, ctx: ctx, namespace: namespace.Name}
+	return &story{T: t, ctx: ctx, namespace: namespace.Name, pods: suite.pods}
 }
 
 // server returns a manifest of testdata/stories in this story's namespace.

@@ -1,0 +1,208 @@
+// Copyright The Fairlead Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers_test
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	fairleadv1alpha1 "fairlead.dev/fairlead/api/v1alpha1"
+	"fairlead.dev/fairlead/controllers/resources"
+)
+
+// nextImage is of a newer operator.
+const nextImage = "docker.io/local/fairlead-runtime:next"
+
+// wave is a fleet of servers that an operator of the story's own has brought to
+// Ready, and that a newer one finds.
+func (s *story) wave(n int, edit func(i int, m *fairleadv1alpha1.MCPServer)) []*fairleadv1alpha1.MCPServer {
+	s.Helper()
+	_, stop := s.operator(setting{label: s.namespace})
+	var servers []*fairleadv1alpha1.MCPServer
+	for i := range n {
+		server := s.manifest("orders")
+		server.Name = fmt.Sprintf("orders-%02d", i)
+		server.Labels = map[string]string{operatorLabel: s.namespace}
+		if edit != nil {
+			edit(i, server)
+		}
+		s.create(server)
+		servers = append(servers, server)
+	}
+	for _, server := range servers {
+		s.rollOut(server)
+		s.want(server, "Ready=True/Serving")
+	}
+	stop()
+	return servers
+}
+
+// upgraded returns which servers have pods of the next image, and which of them
+// are not rolled out yet.
+func (s *story) upgraded(servers []*fairleadv1alpha1.MCPServer) (all, rolling []*fairleadv1alpha1.MCPServer) {
+	s.Helper()
+	for _, server := range servers {
+		deployment := s.deployment(server)
+		s.read(deployment)
+		if deployment.Spec.Template.Spec.Containers[0].Image != nextImage {
+			continue
+		}
+		all = append(all, server)
+		if deployment.Status.ObservedGeneration < deployment.Generation {
+			rolling = append(rolling, server)
+		}
+	}
+	return all, rolling
+}
+
+// wantUpgraded waits until so many servers have the next image, and holds that
+// never more than three roll out.
+func (s *story) wantUpgraded(servers []*fairleadv1alpha1.MCPServer, want int) (rolling []*fairleadv1alpha1.MCPServer) {
+	s.Helper()
+	s.eventually(func() string {
+		var all []*fairleadv1alpha1.MCPServer
+		all, rolling = s.upgraded(servers)
+		if len(rolling) > 3 {
+			s.Fatalf("%d servers roll out at once, want at most 3", len(rolling))
+		}
+		if len(all) != want {
+			return fmt.Sprintf("%d servers are upgraded, want %d", len(all), want)
+		}
+		return ""
+	})
+	return rolling
+}
+
+// fail makes the new pods of a server never ready.
+func (s *story) fail(server *fairleadv1alpha1.MCPServer) {
+	s.Helper()
+	deployment := s.deployment(server)
+	s.read(deployment)
+	s.setStatus(deployment, appsv1.DeploymentStatus{
+		ObservedGeneration: deployment.Generation, Replicas: 4, UpdatedReplicas: 2, ReadyReplicas: 2, AvailableReplicas: 2,
+		Conditions: []appsv1.DeploymentCondition{{Type: appsv1.DeploymentProgressing, Status: corev1.ConditionFalse, Reason: "ProgressDeadlineExceeded"}},
+	})
+}
+
+func without(servers, less []*fairleadv1alpha1.MCPServer) []*fairleadv1alpha1.MCPServer {
+	return slices.DeleteFunc(slices.Clone(servers), func(m *fairleadv1alpha1.MCPServer) bool { return slices.Contains(less, m) })
+}
+
+// An upgrade of the operator rolls a few servers at a time, the next when one
+// serves; whoever waits stays Ready.
+func TestStoryUpgradeIsPaced(t *testing.T) {
+	t.Parallel()
+	s := newStory(t)
+	servers := s.wave(12, nil)
+	_, stop := s.operator(setting{label: s.namespace, image: nextImage})
+	defer stop()
+	rolling := s.wantUpgraded(servers, 3)
+	waiting := without(servers, rolling)
+	for _, server := range waiting {
+		s.want(server, "UpgradePending=True/Queued", "Ready=True/Serving", "Reconciling=")
+	}
+	// A user's own edit does not queue.
+	eager := waiting[8]
+	edit(s, eager, func(m *fairleadv1alpha1.MCPServer) {
+		m.Spec.Pod = &fairleadv1alpha1.Pod{Labels: map[string]fairleadv1alpha1.LabelValue{"team": "a"}}
+	})
+	s.want(eager, "UpgradePending=", "Ready=False/PodsNotReady")
+	s.rollOut(eager)
+	s.want(eager, "Ready=True/Serving")
+	for done := 4; done < 12; done++ {
+		_, rolling = s.upgraded(servers)
+		s.rollOut(rolling[0])
+		s.wantUpgraded(servers, done+1)
+	}
+	_, rolling = s.upgraded(servers)
+	for _, server := range rolling {
+		s.rollOut(server)
+	}
+	for _, server := range servers {
+		s.want(server, "UpgradePending=", "Ready=True/Serving")
+	}
+}
+
+// An image that does not start stops the wave, also for the operator that comes
+// after a restart; when it is mended, the wave goes on.
+func TestStoryFailingUpgradeStops(t *testing.T) {
+	t.Parallel()
+	s := newStory(t)
+	servers := s.wave(6, nil)
+	_, stop := s.operator(setting{label: s.namespace, image: nextImage})
+	rolling := s.wantUpgraded(servers, 3)
+	for _, server := range rolling {
+		s.fail(server)
+	}
+	for _, server := range rolling {
+		s.want(server, "Ready=False/ProgressDeadlineExceeded", "Available=True/Serving")
+	}
+	waiting := without(servers, rolling)
+	for _, server := range waiting {
+		s.want(server, "UpgradePending=True/WaveStopped", "Ready=True/Serving")
+	}
+	stop()
+	requests, stop := s.operator(setting{label: s.namespace, image: nextImage})
+	defer stop()
+	describeTool(s, waiting[0], "two")
+	s.want(waiting[0], "UpgradePending=True/WaveStopped", "Ready=True/Serving")
+	s.wantUpgraded(servers, 3)
+	for _, write := range requests.writesIn(s.namespace) {
+		if deployment := "/deployments/" + resources.Name(waiting[0].Name); len(write) > len(deployment) && write[len(write)-len(deployment):] == deployment {
+			t.Errorf("a live edit of a server that waits wrote its Deployment: %s", write)
+		}
+	}
+	s.rollOut(rolling[0])
+	s.want(rolling[0], "Ready=True/Serving")
+	s.wantUpgraded(servers, 4)
+}
+
+// A server that is held keeps its pods and still takes edits and numbers.
+func TestStoryHold(t *testing.T) {
+	t.Parallel()
+	s := newStory(t)
+	server := s.wave(1, func(_ int, m *fairleadv1alpha1.MCPServer) {
+		m.Spec.Rollout = &fairleadv1alpha1.Rollout{OnOperatorUpgrade: fairleadv1alpha1.UpgradeHold}
+	})[0]
+	configMap := slices.Collect(maps.Keys(s.configMaps(server)))[0]
+	requests, stop := s.operator(setting{label: s.namespace, image: nextImage})
+	defer stop()
+	s.want(server, "UpgradePending=True/Held", "Ready=True/Serving")
+	if got := requests.writesIn(s.namespace); len(got) != 1 {
+		t.Errorf("holding a server cost these writes, want one status: %q", got)
+	}
+	describeTool(s, server, "two")
+	s.want(server, "UpgradePending=True/Held", "Ready=True/Serving")
+	if found := s.configMaps(server); len(found) != 1 || found[configMap] == nil {
+		t.Errorf("ConfigMaps = %v, want %s alone", slices.Collect(maps.Keys(found)), configMap)
+	}
+	s.wantFiles(server, "two", "Fetch one order.")
+	edit(s, server, func(m *fairleadv1alpha1.MCPServer) { m.Spec.Replicas = new(int32(5)) })
+	s.eventually(func() string {
+		if got := s.replicas(server); got != 5 {
+			return fmt.Sprintf("%d replicas, want 5", got)
+		}
+		return ""
+	})
+	s.rollOut(server)
+	s.want(server, "UpgradePending=True/Held", "Ready=True/Serving")
+	s.wantUpgraded([]*fairleadv1alpha1.MCPServer{server}, 0)
+
+	// A runtime that reads nothing that this operator writes keeps what it has.
+	edit(s, s.deployment(server), func(o *appsv1.Deployment) { o.Annotations[resources.AnnotationContract] = "99" })
+	s.want(server, "Accepted=False/RuntimeTooOld", "UpgradePending=True/Held")
+	describeTool(s, server, "three")
+	s.want(server, "Accepted=False/RuntimeTooOld")
+	s.wantFiles(server, "two", "Fetch one order.")
+
+	edit(s, server, func(m *fairleadv1alpha1.MCPServer) { m.Spec.Rollout = nil })
+	s.wantUpgraded([]*fairleadv1alpha1.MCPServer{server}, 1)
+	s.rollOut(server)
+	s.want(server, "Ready=True/Serving", "UpgradePending=", "Accepted=True/Accepted")
+}
