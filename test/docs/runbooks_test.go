@@ -16,7 +16,7 @@ var (
 	conditionConstant = regexp.MustCompile(`(?m)^\tCondition\w+ += "(\w+)"$`)
 	reasonConstant    = regexp.MustCompile(`(?m)^\tReason\w+ += "(\w+)"$`)
 	reasonRow         = regexp.MustCompile("(?m)^\\| `(\\w+)` \\| [^|]+ \\| [^|]+ \\|$")
-	alertName         = regexp.MustCompile(`(?m)^  - alert: (\w+)$`)
+	alertName         = regexp.MustCompile(`(?m)^ {2}- alert: (\w+)$`)
 )
 
 // TestRunbooks: each condition, each reason and each alert has its place, and

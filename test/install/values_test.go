@@ -6,6 +6,9 @@ package install
 import (
 	"encoding/json"
 	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -68,6 +71,28 @@ func TestWrongValuesAreRefused(t *testing.T) {
 				t.Errorf("--set %s: %v, want %q", tt.set, err, tt.want)
 			}
 		})
+	}
+}
+
+var yamlBlock = regexp.MustCompile("(?s)```yaml\n(.*?)```")
+
+// The values that the guides show are taken.
+func TestValuesOfTheGuidesAreTaken(t *testing.T) {
+	t.Parallel()
+	for _, guide := range []string{"install.md", "monitoring.md"} {
+		blocks := yamlBlock.FindAllStringSubmatch(string(readFile(t, "docs", "guides", guide)), -1)
+		if len(blocks) == 0 {
+			t.Errorf("%s shows no values", guide)
+		}
+		for _, block := range blocks {
+			file := filepath.Join(t.TempDir(), "values.yaml")
+			if err := os.WriteFile(file, []byte(block[1]), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := template(t, "--values", file); err != nil {
+				t.Errorf("%s: %v\n%s", guide, err, block[1])
+			}
+		}
 	}
 }
 
