@@ -98,7 +98,7 @@ var foreignFlags = []string{"--server-side", "--header", "--previous"}
 func TestLoneFlags(t *testing.T) {
 	t.Parallel()
 	var help strings.Builder
-	for _, command := range []string{"lint", "render", "serve", "tools", "call", "watch"} {
+	for _, command := range []string{"lint", "render", "serve", "tools", "call", "watch", "diff", "history", "rollback", "refresh"} {
 		help.WriteString(helpOf(t, command))
 	}
 	// The other two programs declare their flags in one file each.
