@@ -37,7 +37,7 @@ const chartName = "chart-e2e"
 //
 // It does not run beside other tests: the operator of config/default rests
 // meanwhile, since two operators with keys of their own would dispute a server.
-func TestChart(t *testing.T) { //nolint:paralleltest // See above.
+func TestChart(t *testing.T) {
 	c := connect(t)
 	c.rest(t)
 	ns := c.namespace(t)
