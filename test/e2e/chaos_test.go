@@ -35,7 +35,8 @@ func burstServer(i int) string {
 	if i%serving == 0 {
 		replicas = "1"
 	}
-	return strings.NewReplacer("name: plain", fmt.Sprintf("name: burst-%03d", i), "replicas: 1", "replicas: "+replicas).Replace(plain("^a$", "x"))
+	return strings.NewReplacer("name: plain", fmt.Sprintf("name: burst-%03d", i), "replicas: 1",
+		"replicas: "+replicas+"\n  pod: {resources: {requests: {cpu: 2m, memory: 16Mi}}}").Replace(plain("^a$", "x"))
 }
 
 // TestControlPlaneChaos: the operator is killed twice in a burst of creations,

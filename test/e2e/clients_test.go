@@ -187,6 +187,7 @@ func settle(t *testing.T, callers []corev1.Pod, backend *corev1.Pod) {
 		t.Fatal(err)
 	}
 	var sum traffic.Counts
+	again := map[string]int{}
 	for _, r := range reports {
 		sum.Sent += r.Counts.Sent
 		sum.Answered += r.Counts.Answered
@@ -196,12 +197,15 @@ func settle(t *testing.T, callers []corev1.Pod, backend *corev1.Pod) {
 		sum.Failed += r.Counts.Failed
 		for _, note := range r.Notes {
 			if note.What != "lost" && note.What != "failed" {
-				t.Logf("%s %s %s at %s: %.200s", note.What, note.Kind, note.ID, note.At.Format("15:04:05.000"), note.Why)
+				again[fmt.Sprintf("%s %s: %.80s", note.What, note.Kind, note.Why)]++
 				continue
 			}
 			accepted := ask(t.Context(), backend, http.MethodGet, "/seen/"+note.ID, nil) == nil
 			t.Errorf("%s %s %s at %s (the backend was asked: %t): %s", note.What, note.Kind, note.ID, note.At.Format("15:04:05.000"), accepted, note.Why)
 		}
+	}
+	for why, count := range again {
+		t.Logf("tried again %d times: %s", count, why)
 	}
 	t.Logf("%d calls: %d answered, %d lost, %d failed; before: %d refused and %d unreached attempts",
 		sum.Sent, sum.Answered, sum.Lost, sum.Failed, sum.Refused, sum.Unreached)

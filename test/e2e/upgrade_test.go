@@ -41,6 +41,8 @@ spec:
   auth: {anonymousAccess: Allowed}
   replicas: 1
   drain: {window: 1s, callTimeout: 1s}
+  # Two cores are to hold them all.
+  pod: {resources: {requests: {cpu: 2m, memory: 16Mi}}}
   tools:
   - name: echo
     description: Gives the id back.
@@ -49,8 +51,7 @@ spec:
 `, i)
 }
 
-// operatorArgs replaces the operator's flags of one name; the function returned
-// restores what was there. It returns when the new operator runs.
+// runtimeImage tells the operator which image servers run.
 func (c *cluster) runtimeImage(t *testing.T, image string) {
 	t.Helper()
 	const flag = "--runtime-image="
