@@ -28,14 +28,15 @@ func CacheOptions() cache.Options {
 	ours := cache.ByObject{
 		Label: labels.SelectorFromSet(labels.Set{resources.LabelManagedBy: resources.ManagedBy}),
 	}
-	pods, configMaps, revisions := ours, ours, ours
+	deployments, pods, configMaps, revisions := ours, ours, ours, ours
+	deployments.Transform = reduceDeployment
 	pods.Transform = reducePod
 	configMaps.Transform = reduceConfigMap
 	revisions.Transform = reduceRevision
 	return cache.Options{
 		DefaultTransform: reduceMetadata,
 		ByObject: map[client.Object]cache.ByObject{
-			&appsv1.Deployment{}:                     ours,
+			&appsv1.Deployment{}:                     deployments,
 			&appsv1.ControllerRevision{}:             revisions,
 			&autoscalingv2.HorizontalPodAutoscaler{}: ours,
 			&corev1.Service{}:                        ours,
@@ -64,6 +65,21 @@ func reduceMetadata(in any) (any, error) {
 		object.SetAnnotations(annotations)
 	}
 	return in, nil
+}
+
+// reduceDeployment drops when and in which words the Deployment controller noted
+// its progress. It notes that again and again, and no status repeats it.
+func reduceDeployment(in any) (any, error) {
+	if deployment, ok := in.(*appsv1.Deployment); ok {
+		for i := range deployment.Status.Conditions {
+			c := &deployment.Status.Conditions[i]
+			c.LastUpdateTime, c.LastTransitionTime = metav1.Time{}, metav1.Time{}
+			if c.Type != appsv1.DeploymentReplicaFailure {
+				c.Message = ""
+			}
+		}
+	}
+	return reduceMetadata(in)
 }
 
 // reduceConfigMap keeps hashes in the place of the data, which is large and is

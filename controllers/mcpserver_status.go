@@ -96,6 +96,9 @@ func (s *observation) inFlight() bool {
 	case convergence.NoPods: // The Deployment knows of pods that the cache does not have yet.
 		return s.deployment.Status.AvailableReplicas > 0
 	case convergence.Converged:
+		if !rolledOut(s.deployment) {
+			return s.failure == "" // Its status follows its pods' in a moment.
+		}
 		return s.verified != nil && s.verified.State == verify.Pending
 	case convergence.Refused, convergence.Unreachable:
 	}

@@ -41,7 +41,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 		Named("mcpserver").
 		// Status writes and labels change nothing that is built.
 		For(&fairleadv1alpha1.MCPServer{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, refreshAsked()))).
-		Owns(&appsv1.Deployment{}).
+		Owns(&appsv1.Deployment{}, builder.WithPredicates(deploymentChanged())).
 		Owns(&corev1.Service{}).
 		Owns(&corev1.ServiceAccount{}).
 		Owns(&corev1.ConfigMap{}).
@@ -68,9 +68,41 @@ func refreshAsked() predicate.Predicate {
 }
 
 // notStatusAlone holds back what the controllers of budgets and autoscalers note
-// in them all the time. These kinds have a generation.
+// in them all the time. Not every such kind has a generation.
 func notStatusAlone() predicate.Predicate {
-	return predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, predicate.LabelChangedPredicate{})
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		return !equality.Semantic.DeepEqual(withoutStatus(e.ObjectOld), withoutStatus(e.ObjectNew))
+	}}
+}
+
+// withoutStatus returns a copy of an object without what its status and the
+// count of its writes say.
+func withoutStatus(object client.Object) client.Object {
+	var bare client.Object
+	switch typed := object.(type) {
+	case *policyv1.PodDisruptionBudget:
+		bare = &policyv1.PodDisruptionBudget{ObjectMeta: *typed.ObjectMeta.DeepCopy(), Spec: typed.Spec}
+	case *autoscalingv2.HorizontalPodAutoscaler:
+		bare = &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: *typed.ObjectMeta.DeepCopy(), Spec: typed.Spec}
+	default:
+		return object
+	}
+	bare.SetResourceVersion("")
+	return bare
+}
+
+// deploymentChanged holds back changes that the cache does not keep.
+func deploymentChanged() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		before, ok := e.ObjectOld.(*appsv1.Deployment)
+		after, okay := e.ObjectNew.(*appsv1.Deployment)
+		if !ok || !okay || before.ResourceVersion == after.ResourceVersion {
+			return true // The latter is a resync.
+		}
+		same := *after
+		same.ResourceVersion = before.ResourceVersion
+		return !equality.Semantic.DeepEqual(before, &same)
+	}}
 }
 
 func serverLabel(object client.Object) []string {
