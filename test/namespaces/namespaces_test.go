@@ -26,9 +26,11 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -72,6 +74,7 @@ func TestWatchedNamespaces(t *testing.T) { //nolint:paralleltest // It is alone.
 		w.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
 	}
 	w.grant(watched)
+	w.enforce()
 	o := options(t, watched)
 	requests, logs, stop := w.start(o)
 	w.waitReady(o)
@@ -83,10 +86,16 @@ func TestWatchedNamespaces(t *testing.T) { //nolint:paralleltest // It is alone.
 	for _, namespace := range watched {
 		w.serves(namespace)
 	}
+	w.edit(watched[0])
 	w.metricsAreRefused(o)
 	for _, want := range []string{"may not read IngressClasses", "schema of MCPServers is not checked"} {
 		if !strings.Contains(logs.String(), want) {
 			t.Errorf("the log does not say %q", want)
+		}
+	}
+	for line := range strings.Lines(logs.String()) {
+		if strings.Contains(line, "denied request") {
+			t.Errorf("a policy stands in the way: %s", line)
 		}
 	}
 	stop()
@@ -264,6 +273,63 @@ func (w *world) start(o manager.Options) (requests *recorder, logs *buffer, stop
 	}
 }
 
+// enforce installs the admission policies, under which all of this must work.
+func (w *world) enforce() {
+	w.Helper()
+	for _, policy := range []string{"secrets", "pods", "children", "deployments"} {
+		data, err := os.ReadFile(filepath.Join(apiserver.Root(), "config", "admission", policy+".yaml"))
+		if err != nil {
+			w.Fatal(err)
+		}
+		for document := range strings.SplitSeq(string(data), "\n---\n") {
+			object := &unstructured.Unstructured{}
+			if err := yaml.Unmarshal([]byte(document), &object.Object); err != nil {
+				w.Fatal(err)
+			}
+			w.create(object)
+		}
+	}
+	operator, err := client.New(w.operator, client.Options{Scheme: w.admin.Scheme()})
+	if err != nil {
+		w.Fatal(err)
+	}
+	probe := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: home, Name: "probe"}}
+	w.eventually(func() string {
+		if err := operator.Create(w.Context(), probe.DeepCopy(), client.DryRunAll); err == nil || !strings.Contains(err.Error(), "ValidatingAdmissionPolicy") {
+			return fmt.Sprintf("the policies are not minded yet: %v", err)
+		}
+		return ""
+	})
+}
+
+// edit changes a server in all the ways that write differently: live, by new
+// pods, by an autoscaler and back, and by taking the Ingress away.
+func (w *world) edit(namespace string) {
+	w.Helper()
+	for _, patch := range []string{
+		`{"spec":{"instructions":"Look up orders."}}`,
+		`{"spec":{"auth":{"apiKeys":{"secretRef":{"name":"other-keys"}}}}}`,
+		`{"spec":{"replicas":null,"autoscaling":{"maxReplicas":4}}}`,
+		`{"spec":{"replicas":3,"autoscaling":null}}`,
+		`{"spec":{"exposure":null}}`,
+	} {
+		for _, name := range []string{"orders", "ingress-traefik"} {
+			server := &fairleadv1alpha1.MCPServer{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
+			if err := w.admin.Patch(w.Context(), server, client.RawPatch(types.MergePatchType, []byte(patch))); err != nil {
+				w.Fatal(err)
+			}
+		}
+		w.serves(namespace)
+	}
+	var ingresses networkingv1.IngressList
+	if err := w.admin.List(w.Context(), &ingresses, client.InNamespace(namespace)); err != nil {
+		w.Fatal(err)
+	}
+	if len(ingresses.Items) > 0 {
+		w.Errorf("%d Ingresses are left", len(ingresses.Items))
+	}
+}
+
 // current says of all pods that they are.
 type current struct{}
 
@@ -358,7 +424,8 @@ func (w *world) serves(namespace string) {
 			w.Fatal(err)
 		}
 		for i := range servers.Items {
-			if !meta.IsStatusConditionTrue(servers.Items[i].Status.Conditions, fairleadv1alpha1.ConditionReady) {
+			ready := meta.FindStatusCondition(servers.Items[i].Status.Conditions, fairleadv1alpha1.ConditionReady)
+			if ready == nil || ready.Status != metav1.ConditionTrue || ready.ObservedGeneration != servers.Items[i].Generation {
 				return fmt.Sprintf("%s/%s is not Ready: %+v", namespace, servers.Items[i].Name, servers.Items[i].Status.Conditions)
 			}
 		}
