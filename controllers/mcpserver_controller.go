@@ -32,6 +32,11 @@ const FieldOwner = "fairlead-operator"
 // nothing tells when they change.
 const refusalRetry = time.Minute
 
+// youngRetry is the same for a server that is not older than refusalRetry: one
+// that was deleted and created again finds what the garbage collector has not
+// come to yet.
+const youngRetry = 5 * time.Second
+
 // +kubebuilder:rbac:groups=fairlead.dev,resources=mcpservers,verbs=get;list;watch
 // +kubebuilder:rbac:groups=fairlead.dev,resources=mcpservers/status,verbs=patch
 // +kubebuilder:rbac:groups=fairlead.dev,resources=mcpservers/finalizers,verbs=update

@@ -120,6 +120,9 @@ func (r *Reconciler) refusable(seen *observation, err error) (time.Duration, err
 	if seen.rejected == nil {
 		seen.rejected = refusal
 	}
+	if r.now().Sub(seen.server.CreationTimestamp.Time) < refusalRetry {
+		return youngRetry, nil
+	}
 	return refusalRetry, nil
 }
 

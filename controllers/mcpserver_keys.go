@@ -4,6 +4,7 @@
 package controllers
 
 import (
+	"hash/fnv"
 	"slices"
 	"strings"
 	"time"
@@ -75,10 +76,13 @@ func (r *Reconciler) noteKeys(seen *observation, report convergence.Report) {
 	}
 }
 
-// nextEpoch returns the time until the keys of a server change.
+// nextEpoch returns the time until the keys of a server change. Servers follow
+// the calendar over an hour, not all in one second.
 func (r *Reconciler) nextEpoch(seen *observation) time.Duration {
 	if seen.deployment == nil {
 		return 0
 	}
-	return max(keys.Next(r.now()).Sub(r.now()), time.Second)
+	sum := fnv.New32a()
+	sum.Write([]byte(seen.server.UID))
+	return keys.Next(r.now()).Sub(r.now()) + time.Duration(sum.Sum32()%3600+1)*time.Second
 }

@@ -244,3 +244,30 @@ func TestStoryForeignAutoscaler(t *testing.T) {
 		t.Error("the foreign autoscaler is gone")
 	}
 }
+
+// What somebody changes in an autoscaler or a budget goes; what their
+// controllers note in them is no reason to look.
+func TestStoryAutoscalerDrifts(t *testing.T) {
+	t.Parallel()
+	s := newStory(t)
+	server := s.manifest("orders")
+	autoscaling(server)
+	s.create(server)
+	s.wantHPA(server, true)
+	hpa := s.hpa(server)
+	s.read(hpa)
+	edit(s, hpa, func(o *autoscalingv2.HorizontalPodAutoscaler) {
+		o.Spec.MaxReplicas = 500
+		o.Spec.Metrics = append(o.Spec.Metrics, o.Spec.Metrics[0])
+	})
+	budget := named(s, &policyv1.PodDisruptionBudget{}, "orders-mcp")
+	edit(s, budget, func(o *policyv1.PodDisruptionBudget) { o.Spec.UnhealthyPodEvictionPolicy = nil })
+	s.eventually(func() string {
+		s.read(hpa)
+		s.read(budget)
+		if hpa.Spec.MaxReplicas != 20 || len(hpa.Spec.Metrics) != 1 || budget.Spec.UnhealthyPodEvictionPolicy == nil {
+			return fmt.Sprintf("autoscaler %+v, budget %+v", hpa.Spec, budget.Spec)
+		}
+		return ""
+	})
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -205,4 +206,22 @@ func TestStoryHold(t *testing.T) {
 	s.wantUpgraded([]*fairleadv1alpha1.MCPServer{server}, 1)
 	s.rollOut(server)
 	s.want(server, "Ready=True/Serving", "UpgradePending=", "Accepted=True/Accepted")
+}
+
+// What the operator's configuration does not allow is refused, and the message
+// says what it allows; a server that serves goes on.
+func TestStoryNotPermitted(t *testing.T) {
+	t.Parallel()
+	s := newStory(t)
+	server := s.wave(1, func(_ int, m *fairleadv1alpha1.MCPServer) {
+		m.Spec.Pod = &fairleadv1alpha1.Pod{Image: "elsewhere.example.com/runtime:1"}
+	})[0]
+	_, stop := s.operator(setting{label: s.namespace, limits: resources.Limits{ImagePrefixes: []string{"registry.example.com/mcp/"}}})
+	defer stop()
+	s.want(server, "Accepted=False/NotPermitted", "Ready=False/NotPermitted", "Stalled=True/NotPermitted", "Available=True/Serving", "Converged=True/AllPodsCurrent")
+	if got := message(server, "Accepted"); !strings.Contains(got, "spec.pod.image") || !strings.Contains(got, "registry.example.com/mcp/") {
+		t.Errorf("message = %q names neither the field nor what is allowed", got)
+	}
+	edit(s, server, func(m *fairleadv1alpha1.MCPServer) { m.Spec.Pod.Image = "registry.example.com/mcp/runtime:1" })
+	s.want(server, "Accepted=True/Accepted")
 }
