@@ -160,6 +160,13 @@ func TestWatchedNamespacesNarrowTheRights(t *testing.T) {
 			served[object.GetNamespace()] = rules(t, object)
 		}
 	}
+	for _, rule := range served["team-a"] {
+		for _, resource := range rule.Resources {
+			if !namespaced(t, mapper, rule.APIGroups[0], resource) {
+				t.Errorf("a Role grants nothing of %s, which has no namespace: %v", resource, rule)
+			}
+		}
+	}
 	for _, ns := range []string{"team-a", namespace} {
 		if got := len(served[ns]) + len(wide); got != len(whole) {
 			t.Errorf("%d rules reach namespace %s, want the %d of the whole", got, ns, len(whole))

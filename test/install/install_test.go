@@ -48,8 +48,27 @@ var tools = struct {
 	paths map[string]string
 }{paths: map[string]string{}}
 
+// inputs reads what the tools will read, so that Go's cache of results knows
+// that a test depends on it.
+var inputs = sync.OnceValue(func() error {
+	var errs []error
+	for _, folder := range []string{chart, "config", "test/install/testdata"} {
+		errs = append(errs, filepath.WalkDir(filepath.Join(apiserver.Root(), folder), func(path string, entry os.DirEntry, err error) error {
+			if err != nil || entry.IsDir() {
+				return err
+			}
+			_, err = os.ReadFile(path)
+			return err
+		}))
+	}
+	return errors.Join(errs...)
+})
+
 func toolPath(t *testing.T, name string) string {
 	t.Helper()
+	if err := inputs(); err != nil {
+		t.Fatal(err)
+	}
 	tools.Lock()
 	defer tools.Unlock()
 	if path, ok := tools.paths[name]; ok {
