@@ -28,6 +28,10 @@ func TestLint(t *testing.T) {
 			name: "one of two", stdin: hello + "---\n" + strings.ReplaceAll(wrong, "name: hello", "name: second"), args: []string{"-f", "-"}, code: codeFailed,
 			out: "-: MCPServer second: spec.tools[0].statik: unknown field\n-: MCPServer second: spec.tools[0]: Invalid value: exactly one of the fields in [http static] must be set\n-: MCPServer hello: ok, 1 tool, revision REVISION\n",
 		},
+		{
+			name: "a backend on this machine", stdin: strings.Replace(hello, "static: {content: [{text: Hello}]}", "http: {url: http://127.0.0.1:9/}", 1), args: []string{"-f", "-"}, code: codeFailed,
+			out: "-: MCPServer hello: spec.tools[0].http.url: the host \"127.0.0.1\" is this machine (loopback), which backends must never be: name a Service of the cluster; only `kubectl fairlead serve` lets tools call this machine\n",
+		},
 		{name: "no YAML", stdin: "a: [", args: []string{"-f", "-"}, code: codeFailed, out: "-: document 1: yaml: line 1: did not find expected node content\n"},
 		{
 			name: "misspelt kind", stdin: "apiVersion: fairlead.dev/v1alpha1\nkind: MCPSever\nmetadata: {name: a}\n", args: []string{"-f", "-"}, code: codeFailed,

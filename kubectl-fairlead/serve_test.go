@@ -210,3 +210,15 @@ func TestSamplesServe(t *testing.T) {
 		})
 	}
 }
+
+func TestLintAndServeNameOneRevision(t *testing.T) {
+	t.Parallel()
+	file := write(t, "hello.yaml", hello)
+	_, out, _ := command(t, "", "lint", "-f", file)
+	p := start(t, "serve", "-f", file, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")
+	if got := p.out.wait(t, `serves 1 tool, revision ([0-9a-f]{16})`); !strings.Contains(out, "revision "+got) {
+		t.Errorf("serve says revision %s, lint %s", got, out)
+	}
+	p.out.wait(t, "Ctrl-C ends")
+	p.stop(t)
+}

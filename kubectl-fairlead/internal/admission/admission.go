@@ -158,7 +158,7 @@ func CompileProblems(o *manifest.Object, err error) []manifest.Problem {
 	var problems []manifest.Problem
 	if invalid, ok := errors.AsType[*resources.InvalidSpecError](err); ok {
 		for _, f := range invalid.Fields {
-			problems = append(problems, o.Problem(f.Path, f.Message))
+			problems = append(problems, o.Problem(f.Path, withAct(f.Message)))
 		}
 		return problems
 	}
@@ -169,4 +169,13 @@ func CompileProblems(o *manifest.Object, err error) []manifest.Problem {
 		return problems
 	}
 	return []manifest.Problem{o.Problem("spec", err.Error())}
+}
+
+// withAct adds what can be done about a backend on this machine: who tries a
+// server out meets this refusal first.
+func withAct(message string) string {
+	if strings.Contains(message, "this machine (loopback)") {
+		return message + ": name a Service of the cluster; only `kubectl fairlead serve` lets tools call this machine"
+	}
+	return message
 }
