@@ -7,130 +7,119 @@ package e2e
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
-	policyv1 "k8s.io/api/policy/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// chartName begins the names of the chart's objects, apart from those of
-// config/default.
-const chartName = "chart-e2e"
-
-// The chart installs an operator that serves one namespace, takes other values
-// while a server goes on, and leaves the CRD and the server when it goes.
-//
-// It does not run beside other tests: the operator of config/default rests
-// meanwhile, since two operators with keys of their own would dispute a server.
+// TestChart: the chart takes over what kustomize installed, upgrades and goes,
+// and kustomize takes over again. The server's pods change only for the other
+// image, and it answers throughout, also without an operator.
 func TestChart(t *testing.T) {
 	c := connect(t)
-	c.rest(t)
 	ns := c.namespace(t)
-	operator := client.ObjectKey{Namespace: ns, Name: chartName + "-operator"}
+	root := os.Getenv("FAIRLEAD_ROOT")
+	// Whatever fails, the tests that follow need the operator.
+	t.Cleanup(func() { reinstall(t, root) })
+	c.apply(t, ns, plain("^a$", "still here"))
+	server := c.ready(t, ns, "plain")
+	before := lives(c.pods(t, ns, server.Status.Selector))
 
-	// The CRD is config/default's so far: Helm is told to take it.
-	helm(t, "install", "fairlead", "charts/fairlead", "--namespace", ns, "--take-ownership", "--force-conflicts", "--wait", "--timeout", patience.String(),
-		"--set", "fullnameOverride="+chartName, "--set", "watchNamespaces={"+ns+"}")
-	c.apply(t, ns, sample(t, "hello.yaml"))
-	c.ready(t, ns, "hello")
-	before := names(c.pods(t, ns, "fairlead.dev/server=hello"))
+	helm := helmIn(t, filepath.Join(root, "charts", "fairlead"))
+	began := time.Now()
+	helm("install", "--take-ownership", "--force-conflicts", "--set", "image.tag=dev,runtimeImage.tag=dev")
+	t.Logf("installed in %s", round(time.Since(began)))
+	c.operates(t)
+	c.ready(t, ns, "plain")
+	if after := lives(c.pods(t, ns, server.Status.Selector)); !slices.Equal(before, after) {
+		t.Errorf("the installation replaced pods:\nbefore %v\nafter  %v", before, after)
+	}
+	c.call(t, base(ns, "plain"), "still here")
 
-	helm(t, "upgrade", "fairlead", "charts/fairlead", "--namespace", ns, "--reuse-values", "--wait", "--timeout", patience.String(),
-		"--set", "operator.maxConcurrentRollouts=3", "--set", "replicas=2")
-	var deployment appsv1.Deployment
-	if err := c.Get(t.Context(), operator, &deployment); err != nil {
-		t.Fatal(err)
-	}
-	if args := deployment.Spec.Template.Spec.Containers[0].Args; !slices.Contains(args, "--max-concurrent-rollouts=3") || deployment.Status.AvailableReplicas != 2 {
-		t.Errorf("after the upgrade the operator has %d replicas and %q", deployment.Status.AvailableReplicas, args)
-	}
-	if err := c.Get(t.Context(), operator, &policyv1.PodDisruptionBudget{}); err != nil {
-		t.Errorf("two replicas have no disruption budget: %v", err)
-	}
-	if after := names(c.pods(t, ns, "fairlead.dev/server=hello")); !slices.Equal(before, after) {
-		t.Errorf("the upgrade of the operator replaced pods %v by %v", before, after)
-	}
+	began = time.Now()
+	helm("upgrade", "--reset-then-reuse-values", "--set", "runtimeImage.tag=next")
+	c.runs(t, ns, "plain-mcp", nextImage)
+	c.ready(t, ns, "plain")
+	t.Logf("upgraded in %s", round(time.Since(began)))
+	c.call(t, base(ns, "plain"), "still here")
 
-	helm(t, "uninstall", "fairlead", "--namespace", ns, "--wait", "--timeout", patience.String())
-	eventually(t, "the end of what the chart installed", func(ctx context.Context) error {
-		return errors.Join(c.gone(ctx, operator, &appsv1.Deployment{}), c.gone(ctx, client.ObjectKey{Name: operator.Name}, &rbacv1.ClusterRole{}))
-	})
-	crd := &unstructured.Unstructured{}
-	crd.SetGroupVersionKind(schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition"})
-	if err := c.Get(t.Context(), client.ObjectKey{Name: "mcpservers.fairlead.dev"}, crd); err != nil || crd.GetDeletionTimestamp() != nil {
-		t.Errorf("the CRD is going or gone: %v", err)
+	helm("uninstall")
+	if err := c.gone(t.Context(), client.ObjectKey{Namespace: systemNamespace, Name: "fairlead-operator"}, &appsv1.Deployment{}); err != nil {
+		t.Error(err)
 	}
-	if after := names(c.pods(t, ns, "fairlead.dev/server=hello")); !slices.Equal(before, after) {
-		t.Errorf("the end of the operator replaced pods %v by %v", before, after)
-	}
-	if err := reach(t.Context(), base(ns, "hello")); err != nil {
-		t.Errorf("the server does not serve without its operator: %v", err)
-	}
+	c.call(t, base(ns, "plain"), "still here")
+	reinstall(t, root)
+	c.operates(t)
+	c.runs(t, ns, "plain-mcp", firstImage)
+	c.ready(t, ns, "plain")
+	c.call(t, base(ns, "plain"), "still here")
 }
 
-// rest stops the operator of config/default until the test ends.
-func (c *cluster) rest(t *testing.T) {
+// helmIn returns helm for the release fairlead of a chart; it waits until what it
+// did is done.
+func helmIn(t *testing.T, chart string) func(action string, args ...string) {
 	t.Helper()
-	key := client.ObjectKey{Namespace: systemNamespace, Name: "fairlead-operator"}
-	c.replicas(t.Context(), t, key, 0)
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
+	home := t.TempDir()
+	return func(action string, args ...string) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
-		c.replicas(ctx, t, key, 1)
+		all := []string{action, "fairlead"}
+		if action != "uninstall" {
+			all = append(all, chart)
+		}
+		all = append(append(all, "--namespace", systemNamespace, "--wait", "--timeout", "2m"), args...)
+		cmd := exec.CommandContext(ctx, os.Getenv("FAIRLEAD_HELM"), all...)
+		cmd.Env = append(os.Environ(), "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("helm %s failed: %v\n%s", strings.Join(all, " "), err, out)
+		}
+	}
+}
+
+// reinstall applies config/default, as run.sh did.
+func reinstall(t *testing.T, root string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
+	defer cancel()
+	for _, args := range [][]string{
+		{"apply", "--server-side", "--force-conflicts", "-k", filepath.Join(root, "config", "default")},
+		{"--namespace", systemNamespace, "rollout", "status", "deployment", "--timeout=2m"},
+	} {
+		if out, err := exec.CommandContext(ctx, "kubectl", args...).CombinedOutput(); err != nil {
+			t.Fatalf("kubectl %s failed: %v\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+}
+
+// operates waits until one operator is ready.
+func (c *cluster) operates(t *testing.T) {
+	t.Helper()
+	eventually(t, "a ready operator", func(ctx context.Context) error {
+		_, err := c.operatorPod(ctx)
+		return err
 	})
 }
 
-// replicas scales a Deployment and waits until it is so.
-func (c *cluster) replicas(ctx context.Context, t *testing.T, key client.ObjectKey, n int32) {
+// runs waits until a Deployment wants an image.
+func (c *cluster) runs(t *testing.T, namespace, name, image string) {
 	t.Helper()
-	target := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
-	patch := fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, n)
-	if err := c.Patch(ctx, target, client.RawPatch(types.MergePatchType, patch)); err != nil {
-		t.Errorf("failed to scale %s: %v", key, err)
-		return
-	}
-	err := wait.PollUntilContextTimeout(ctx, 250*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
-		err := c.Get(ctx, key, target)
-		return err == nil && target.Status.ObservedGeneration == target.Generation &&
-			target.Status.Replicas == n && target.Status.AvailableReplicas == n, nil
+	eventually(t, "a Deployment that runs "+image, func(ctx context.Context) error {
+		var d appsv1.Deployment
+		if err := c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &d); err != nil {
+			return err
+		}
+		if got := d.Spec.Template.Spec.Containers[0].Image; got != image {
+			return fmt.Errorf("it runs %s", got)
+		}
+		return nil
 	})
-	if err != nil {
-		t.Errorf("%s has %d replicas, want %d: %v", key, target.Status.AvailableReplicas, n, err)
-	}
-}
-
-// helm runs Helm in the repository's root.
-func helm(t *testing.T, args ...string) {
-	t.Helper()
-	root, home := os.Getenv("FAIRLEAD_ROOT"), t.TempDir()
-	command := exec.CommandContext(t.Context(), filepath.Join(root, "hack", "tool.sh"), append([]string{"helm"}, args...)...)
-	command.Dir = root
-	command.Env = append(os.Environ(), "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home)
-	if out, err := command.CombinedOutput(); err != nil {
-		t.Fatalf("helm %v: %v\n%s", args, err, out)
-	}
-}
-
-func names(pods []corev1.Pod) []string {
-	var all []string
-	for i := range pods {
-		all = append(all, pods[i].Name)
-	}
-	slices.Sort(all)
-	return all
 }

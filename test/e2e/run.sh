@@ -32,6 +32,8 @@ CGO_ENABLED=0 go test -c -tags e2e -o bin/e2e.test ./test/e2e
 go build -o bin/testsum ./hack/testsum
 hack/npm.sh
 
+helm=$(hack/tool.sh --path helm)
+
 step "Starting the cluster"
 cluster up --with metrics-server
 cluster load "$root"/bin/images/*.tar "$root"/bin/e2e-images/*.tar
@@ -45,5 +47,5 @@ cluster kubectl -- -n fairlead-system rollout status deployment --timeout=180s
 step "Testing"
 KUBECONFIG=$(cluster kubeconfig --inside)
 export KUBECONFIG FAIRLEAD_ROOT=$root
-cluster exec -- env KUBECONFIG="$KUBECONFIG" FAIRLEAD_ROOT="$root" \
+cluster exec -- env KUBECONFIG="$KUBECONFIG" FAIRLEAD_ROOT="$root" FAIRLEAD_HELM="$helm" \
   go tool test2json -t -p fairlead.dev/fairlead/test/e2e "$root/bin/e2e.test" -test.v=test2json -test.timeout=25m -test.parallel=6 "$@" | bin/testsum -verbose
