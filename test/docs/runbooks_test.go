@@ -77,3 +77,26 @@ func TestRunbooks(t *testing.T) {
 		}
 	}
 }
+
+var labelValue = regexp.MustCompile(`\b(reason|outcome|condition)(?:=|!=|=~|!~)\\?"([A-Za-z_|]+)\\?"`)
+
+// TestAlertsNameValuesThatExist: a reason or an outcome that an alert or the
+// dashboard asks for is one that a program says.
+func TestAlertsNameValuesThatExist(t *testing.T) {
+	t.Parallel()
+	said := page(t, "api/v1alpha1/conditions.go") + strings.Join(sources(t, "runtime"), "\n")
+	found := 0
+	for _, path := range []string{"charts/fairlead/files/alerts.yaml", "charts/fairlead/files/dashboard.json"} {
+		for _, m := range labelValue.FindAllStringSubmatch(page(t, path), -1) {
+			for value := range strings.SplitSeq(m[2], "|") {
+				found++
+				if !strings.Contains(said, `"`+value+`"`) {
+					t.Errorf("%s asks for %s %q, which nothing says", path, m[1], value)
+				}
+			}
+		}
+	}
+	if found < 15 {
+		t.Errorf("only %d values were found", found)
+	}
+}
