@@ -134,7 +134,9 @@ func fetch(ctx context.Context, method, url string, out any) error {
 	if err != nil {
 		return err
 	}
-	response, err := http.DefaultClient.Do(request)
+	// A pod's address may be another pod's soon: no connection is kept.
+	plain := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 2 * time.Minute}
+	response, err := plain.Do(request)
 	if err != nil {
 		return err
 	}
@@ -174,7 +176,8 @@ type replica struct {
 
 func statusOf(ctx context.Context, pod *corev1.Pod) (replica, error) {
 	var r replica
-	return r, fetch(ctx, http.MethodGet, "http://"+pod.Status.PodIP+":8081/status", &r)
+	err := fetch(ctx, http.MethodGet, "http://"+pod.Status.PodIP+":8081/status", &r)
+	return r, err
 }
 
 // settle stops all callers, and judges what they saw: every call answered, and

@@ -47,7 +47,7 @@ spec:
     description: Gives the id back after a while.
     inputSchema: {type: object, properties: {id: {type: string}}, required: [id]}
     maxConcurrency: 512
-    http: {url: "http://work.NAMESPACE.svc/work/{id}"}
+    http: {url: "http://work.NAMESPACE.svc/jobs/{id}"}
 `)
 }
 

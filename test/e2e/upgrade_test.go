@@ -61,8 +61,9 @@ func (c *cluster) runtimeImage(t *testing.T, image string) {
 		if err := c.Get(context.WithoutCancel(t.Context()), key, &operator); err != nil {
 			return err
 		}
-		args := slices.DeleteFunc(operator.Spec.Template.Spec.Containers[0].Args, func(arg string) bool { return strings.HasPrefix(arg, flag) })
-		operator.Spec.Template.Spec.Containers[0].Args = append(args, flag+image)
+		container := &operator.Spec.Template.Spec.Containers[0]
+		container.Args = slices.DeleteFunc(container.Args, func(arg string) bool { return strings.HasPrefix(arg, flag) })
+		container.Args = append(container.Args, flag+image)
 		return c.Update(context.WithoutCancel(t.Context()), &operator)
 	})
 	if err != nil {

@@ -20,11 +20,11 @@ type Backend struct {
 	seen map[string]bool
 }
 
-// Handler serves GET /work/{id}, which gives the id back, and GET /seen/{id},
+// Handler serves GET /jobs/{id}, which gives the id back, and GET /seen/{id},
 // which is 200 for an id that was there and 404 for another.
 func (b *Backend) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /work/{id}", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("GET /jobs/{id}", func(w http.ResponseWriter, r *http.Request) {
 		b.mu.Lock()
 		if b.seen == nil {
 			b.seen = map[string]bool{}

@@ -34,7 +34,7 @@ tools:
 - name: work
   description: Gives the id back.
   inputSchema: {type: object, properties: {id: {type: string}}, required: [id]}
-  http: {url: "%s/work/{id}"}
+  http: {url: "%s/jobs/{id}"}
 `, change, change, backend)
 }
 
