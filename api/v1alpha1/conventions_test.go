@@ -63,7 +63,7 @@ func problems(path string, s *apiextensionsv1.JSONSchemaProps) []string {
 	add(s.Type == "object" && s.AdditionalProperties != nil && s.MaxProperties == nil, "is a map without maxProperties")
 	add(s.Type == "boolean" && !slices.Contains(hints, name), "is a bool: use an enumeration, which can grow")
 	add(s.Type == "number", "is a float: use a quantity or an integer")
-	add(s.Default != nil, "has a default in the schema: it would hide what the user left open")
+	add(s.Default != nil && path != "status", "has a default in the schema: it would hide what the user left open")
 	// Items of lists and maps are described by their field.
 	if !strings.HasSuffix(path, "[]") && !strings.HasSuffix(path, "{}") {
 		add(s.Description == "", "has no description")

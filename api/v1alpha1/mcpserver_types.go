@@ -33,8 +33,11 @@ type MCPServer struct {
 	// +required
 	Spec MCPServerSpec `json:"spec"`
 
-	// status is what the operator last observed.
+	// status is what the operator last observed. Until it has, observedGeneration
+	// is -1, so that tools that wait for a server do not take it for done
+	// (kstatus).
 	// +optional
+	// +kubebuilder:default={"observedGeneration":-1}
 	Status MCPServerStatus `json:"status,omitempty"`
 }
 
@@ -197,9 +200,10 @@ type MCPServerStatus struct {
 	// +kubebuilder:validation:MaxLength=1024
 	Selector string `json:"selector,omitempty"`
 
-	// observedGeneration is the metadata.generation that this status is about.
+	// observedGeneration is the metadata.generation that this status is about; -1
+	// until the operator has seen the object.
 	// +optional
-	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Minimum=-1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 }
 

@@ -185,3 +185,18 @@ func TestGoldenChildrenAreAdmitted(t *testing.T) {
 		t.Errorf("only the kinds %v are among the children", kinds)
 	}
 }
+
+// Before the operator has looked, kstatus must see work in progress: an object
+// without conditions would count as done (cli-utils, pkg/kstatus).
+func TestNewServerIsNotObserved(t *testing.T) {
+	t.Parallel()
+	server := readServers(t, filepath.Join(apiserver.Root(), "config", "samples", "hello.yaml"))[0].DeepCopy()
+	server.SetNamespace("default")
+	if err := admin.Create(t.Context(), server, client.DryRunAll); err != nil {
+		t.Fatal(err)
+	}
+	observed, found, err := unstructured.NestedInt64(server.Object, "status", "observedGeneration")
+	if err != nil || !found || observed != -1 {
+		t.Errorf("status.observedGeneration = %d, %t, %v; want -1", observed, found, err)
+	}
+}
