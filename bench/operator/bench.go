@@ -27,7 +27,7 @@ import (
 )
 
 // patience bounds every wait.
-const patience = 3 * time.Minute
+const patience = 10 * time.Minute
 
 // creators is how many servers are created at once.
 const creators = 16
@@ -160,33 +160,41 @@ type watcher struct {
 	mu        sync.Mutex // guards seen
 	seen      map[string]time.Time
 	enough    chan struct{}
+	failed    chan error
 	stop      func()
 }
 
 // await begins to watch until count servers of a namespace are as is says.
-func (b *bench) await(namespace string, count int, is func(*fairleadv1alpha1.MCPServer) bool) (*watcher, error) {
-	stream, err := b.admin.Watch(b.ctx, &fairleadv1alpha1.MCPServerList{}, client.InNamespace(namespace))
-	if err != nil {
-		return nil, fmt.Errorf("failed to watch MCPServers: %w", err)
-	}
-	w := &watcher{namespace: namespace, seen: map[string]time.Time{}, enough: make(chan struct{}), stop: stream.Stop}
+func (b *bench) await(namespace string, count int, is func(*fairleadv1alpha1.MCPServer) bool) *watcher {
+	ctx, stop := context.WithCancel(b.ctx)
+	w := &watcher{namespace: namespace, seen: map[string]time.Time{}, enough: make(chan struct{}), failed: make(chan error, 1), stop: stop}
+	opened := make(chan struct{})
 	go func() {
-		for event := range stream.ResultChan() {
-			server, ok := event.Object.(*fairleadv1alpha1.MCPServer)
-			if !ok || !is(server) {
-				continue
+		w.failed <- follow(ctx, b.admin, &fairleadv1alpha1.MCPServerList{}, sync.OnceFunc(func() { close(opened) }), func(object client.Object) {
+			if server, ok := object.(*fairleadv1alpha1.MCPServer); ok && is(server) {
+				w.note(server.Name, count)
 			}
-			w.mu.Lock()
-			if _, found := w.seen[server.Name]; !found {
-				w.seen[server.Name] = time.Now()
-				if len(w.seen) == count {
-					close(w.enough)
-				}
-			}
-			w.mu.Unlock()
-		}
+		}, client.InNamespace(namespace))
 	}()
-	return w, nil
+	select {
+	case <-opened:
+	case <-ctx.Done():
+	case err := <-w.failed:
+		w.failed <- err
+	}
+	return w
+}
+
+func (w *watcher) note(name string, count int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, found := w.seen[name]; found {
+		return
+	}
+	w.seen[name] = time.Now()
+	if len(w.seen) == count {
+		close(w.enough)
+	}
 }
 
 // wait returns when all of them are, and the time of the last.
@@ -197,6 +205,8 @@ func (b *bench) wait(w *watcher) (time.Time, error) {
 	select {
 	case <-w.enough:
 	case err := <-b.nodes.failed:
+		return time.Time{}, err
+	case err := <-w.failed:
 		return time.Time{}, err
 	case <-b.ctx.Done():
 		return time.Time{}, errors.New("the bench was stopped")

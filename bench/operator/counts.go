@@ -5,6 +5,7 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,10 +29,7 @@ const changesPerBurst = 10
 // fill creates servers in a namespace of their own and waits until all are
 // Ready. It returns the requests that this cost.
 func (b *bench) fill(op *operator, namespace string, servers int) (map[string]int, error) {
-	all, err := b.await(namespace, servers, ready)
-	if err != nil {
-		return nil, err
-	}
+	all := b.await(namespace, servers, ready)
 	if err := b.create(namespace, 0, servers); err != nil {
 		return nil, err
 	}
@@ -58,7 +56,7 @@ func (b *bench) rest(op *operator, namespace string, servers int, quiet time.Dur
 	}
 	err = b.each(0, servers, creators, func(i int) error {
 		service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: resources.Name(serverName(i))}}
-		return b.admin.Patch(b.ctx, service, annotation(fmt.Sprint(since)))
+		return b.admin.Patch(b.ctx, service, annotation(strconv.Itoa(since)))
 	})
 	if err != nil {
 		return 0, 0, err

@@ -5,7 +5,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -20,14 +19,8 @@ type latencies struct{ status, ready []time.Duration }
 func (b *bench) latency(namespace string, first, count int) (latencies, error) {
 	var found latencies
 	for i := first; i < first+count; i++ {
-		told, err := b.await(namespace, i+1, applied)
-		if err != nil {
-			return found, err
-		}
-		serves, err := b.await(namespace, i+1, ready)
-		if err != nil {
-			return found, err
-		}
+		told := b.await(namespace, i+1, applied)
+		serves := b.await(namespace, i+1, ready)
 		begin := time.Now()
 		if err := b.create(namespace, i, i+1); err != nil {
 			return found, err
@@ -39,9 +32,12 @@ func (b *bench) latency(namespace string, first, count int) (latencies, error) {
 			return found, err
 		}
 		name := serverName(i)
-		pods, ok := b.nodes.readyAt(types.NamespacedName{Namespace: namespace, Name: name})
-		if !ok {
-			return found, fmt.Errorf("server %q is Ready without pods", name)
+		key := types.NamespacedName{Namespace: namespace, Name: name}
+		pods, ok := b.nodes.readyAt(key)
+		for ; !ok; pods, ok = b.nodes.readyAt(key) { // The operator may be told before the nodes.
+			if err := b.pause(time.Millisecond); err != nil {
+				return found, err
+			}
 		}
 		found.status = append(found.status, told.at(name).Sub(begin))
 		found.ready = append(found.ready, max(serves.at(name).Sub(pods), 0))

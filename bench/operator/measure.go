@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"time"
 )
 
@@ -54,7 +55,7 @@ func run(ctx context.Context, s size) (missed bool, err error) {
 			return false, err
 		}
 	}
-	if m.op, err = b.startOperator(workers, nil); err != nil {
+	if m.op, err = b.startOperator(workers, nil); err != nil { //nolint:contextcheck // The bench has it.
 		return false, err
 	}
 	for _, step := range []struct {
@@ -76,7 +77,7 @@ func run(ctx context.Context, s size) (missed bool, err error) {
 		}
 		fmt.Fprintf(os.Stderr, "%s: measured in %s\n", step.name, time.Since(begin).Round(time.Second))
 	}
-	return print(os.Stdout, m.rows), nil
+	return render(os.Stdout, m.rows), nil
 }
 
 func (m *measures) add(goal, what, measured, bar string, met bool) {
@@ -106,10 +107,7 @@ func (m *measures) createFleet() (err error) {
 	m.op.requests.mu.Lock()
 	m.op.requests.keep = fleet
 	m.op.requests.mu.Unlock()
-	all, err := m.await(fleet, m.servers, ready)
-	if err != nil {
-		return err
-	}
+	all := m.await(fleet, m.servers, ready)
 	if m.burst, err = m.bench.burst(fleet, 0, m.servers); err != nil {
 		return err
 	}
@@ -177,7 +175,7 @@ func (m *measures) startAgain() error {
 	if err != nil {
 		return err
 	}
-	m.add("O8", fmt.Sprintf("restart with %d servers: requests", m.servers), fmt.Sprint(got.requests), "0", got.requests == 0)
+	m.add("O8", fmt.Sprintf("restart with %d servers: requests", m.servers), strconv.Itoa(got.requests), "0", got.requests == 0)
 	m.add("O8", "restart: all seen", seconds(got.seen), "≤ "+seconds(seenLimit), got.seen <= seenLimit)
 	m.add("O8", "restart: a server that is created meanwhile", ms(got.added), "≤ "+ms(addedLimit), got.added <= addedLimit)
 	m.add("O6", "heap of the whole operator for a server", kib(got.heap), "", true)
@@ -228,7 +226,7 @@ func (m *measures) bareClient() error {
 }
 
 func (m *measures) old20() error {
-	rate, err := m.oldDefaults(throttled, m.size.old)
+	rate, err := m.oldDefaults(throttled, m.old)
 	if err != nil {
 		return err
 	}

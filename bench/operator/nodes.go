@@ -6,7 +6,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -16,11 +15,12 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -73,29 +73,38 @@ func newNodes(admin client.WithWatch) *nodes {
 // run rolls Deployments out until ctx ends, while they may.
 func (n *nodes) run(ctx context.Context) error {
 	defer n.web.Close()
-	watch, err := n.admin.Watch(ctx, &appsv1.DeploymentList{}, client.MatchingLabels{resources.LabelManagedBy: resources.ManagedBy})
-	if err != nil {
-		return fmt.Errorf("failed to watch Deployments: %w", err)
-	}
-	defer watch.Stop()
 	var working sync.WaitGroup
 	defer working.Wait()
 	for range nodeWorkers {
 		working.Go(func() { n.work(ctx) })
 	}
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case event, ok := <-watch.ResultChan():
-			if !ok {
-				return errors.New("the watch of Deployments has ended")
-			}
-			if d, ok := event.Object.(*appsv1.Deployment); ok && d.Status.ObservedGeneration != d.Generation && event.Type != "DELETED" {
-				n.queue <- client.ObjectKeyFromObject(d)
+	return follow(ctx, n.admin, &appsv1.DeploymentList{}, func() {}, func(object client.Object) {
+		if d, ok := object.(*appsv1.Deployment); ok && d.Status.ObservedGeneration != d.Generation {
+			n.queue <- client.ObjectKeyFromObject(d)
+		}
+	}, client.MatchingLabels{resources.LabelManagedBy: resources.ManagedBy})
+}
+
+// follow shows objects as they are and whenever they change, until ctx ends. It
+// calls opened when it begins. The API server ends watches of those who are slow:
+// they begin again.
+func follow(ctx context.Context, c client.WithWatch, list client.ObjectList, opened func(), show func(client.Object), options ...client.ListOption) error {
+	for ctx.Err() == nil {
+		stream, err := c.Watch(ctx, list, options...)
+		if err != nil && ctx.Err() == nil {
+			return fmt.Errorf("failed to watch %T: %w", list, err)
+		}
+		if err != nil {
+			return nil //nolint:nilerr // It ends because ctx did.
+		}
+		opened()
+		for event := range stream.ResultChan() {
+			if object, ok := event.Object.(client.Object); ok && event.Type != watch.Deleted {
+				show(object)
 			}
 		}
 	}
+	return nil
 }
 
 // hold keeps Deployments from rolling out until the returned function is called.
@@ -142,17 +151,26 @@ func (n *nodes) rollOut(ctx context.Context, key types.NamespacedName) error {
 		return err
 	}
 	replicas := ptr.Deref(d.Spec.Replicas, 1)
+	var pods []*corev1.Pod
 	for i := range replicas {
-		if err := n.startPod(ctx, &d, fmt.Sprintf("%s-%d", d.Name, i), status); err != nil {
+		pod, err := n.createPod(ctx, &d, fmt.Sprintf("%s-%d", d.Name, i), status)
+		if err != nil {
 			return err
 		}
+		pods = append(pods, pod)
 	}
 	before := d.DeepCopy()
 	d.Status = appsv1.DeploymentStatus{
 		ObservedGeneration: d.Generation, Replicas: replicas, UpdatedReplicas: replicas, ReadyReplicas: replicas, AvailableReplicas: replicas,
 	}
-	if err := n.admin.Status().Patch(ctx, &d, client.MergeFrom(before)); err != nil {
-		return fmt.Errorf("failed to write the status of Deployment %q: %w", key, err)
+	// All at once: what lies between is not what is measured.
+	var starting errgroup.Group
+	for _, pod := range pods {
+		starting.Go(func() error { return n.startPod(ctx, pod) })
+	}
+	starting.Go(func() error { return n.admin.Status().Patch(ctx, &d, client.MergeFrom(before)) })
+	if err := starting.Wait(); err != nil {
+		return fmt.Errorf("failed to write the status of Deployment %q and its pods: %w", key, err)
 	}
 	n.mu.Lock()
 	n.ready[key] = time.Now()
@@ -182,30 +200,31 @@ func (n *nodes) mounted(ctx context.Context, d *appsv1.Deployment) (podStatus, e
 	return status, fmt.Errorf("failed to find the revision of Deployment %q", d.Name)
 }
 
-func (n *nodes) startPod(ctx context.Context, d *appsv1.Deployment, name string, status podStatus) error {
+// createPod makes one of a Deployment's pods, which serves when it is started.
+func (n *nodes) createPod(ctx context.Context, d *appsv1.Deployment, name string, status podStatus) (*corev1.Pod, error) {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: d.Namespace, Name: name, Labels: d.Spec.Template.Labels, Annotations: d.Spec.Template.Annotations},
 		Spec:       d.Spec.Template.Spec,
 	}
-	switch err := n.admin.Create(ctx, pod); {
-	case apierrors.IsAlreadyExists(err):
-		return nil
-	case err != nil:
-		return fmt.Errorf("failed to start Pod %q: %w", name, err)
+	if err := client.IgnoreAlreadyExists(n.admin.Create(ctx, pod)); err != nil {
+		return nil, fmt.Errorf("failed to create Pod %q: %w", name, err)
 	}
 	n.mu.Lock()
+	defer n.mu.Unlock()
 	n.next++
 	ip := fmt.Sprintf("10.%d.%d.%d", 1+n.next/62500, n.next/250%250, n.next%250+1)
 	n.pods[ip] = status
-	n.mu.Unlock()
-	before := pod.DeepCopy()
-	pod.Status.Phase, pod.Status.PodIP = corev1.PodRunning, ip
-	pod.Status.PodIPs = []corev1.PodIP{{IP: ip}}
-	pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
-	if err := n.admin.Status().Patch(ctx, pod, client.MergeFrom(before)); err != nil {
-		return fmt.Errorf("failed to write the status of Pod %q: %w", name, err)
-	}
-	return nil
+	pod.Status.PodIP = ip
+	return pod, nil
+}
+
+// startPod makes a pod ready.
+func (n *nodes) startPod(ctx context.Context, pod *corev1.Pod) error {
+	next := pod.DeepCopy()
+	pod.Status = corev1.PodStatus{}
+	next.Status.Phase, next.Status.PodIPs = corev1.PodRunning, []corev1.PodIP{{IP: next.Status.PodIP}}
+	next.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+	return n.admin.Status().Patch(ctx, next, client.MergeFrom(pod))
 }
 
 // dial takes the operator to the pods, all of which are behind one real server.

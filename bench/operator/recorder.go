@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -162,7 +163,7 @@ func text(counts map[string]int, servers int) string {
 
 func each(n, servers int) string {
 	if n%servers == 0 {
-		return fmt.Sprint(n / servers)
+		return strconv.Itoa(n / servers)
 	}
 	return fmt.Sprintf("%.3f", float64(n)/float64(servers))
 }

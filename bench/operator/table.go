@@ -17,8 +17,8 @@ type row struct {
 	met bool
 }
 
-// print writes a Markdown table, and says whether a bar was missed.
-func print(w io.Writer, rows []row) (missed bool) {
+// render writes a Markdown table, and says whether a bar was missed.
+func render(w io.Writer, rows []row) (missed bool) {
 	widths := [4]int{}
 	cells := make([][4]string, 0, len(rows)+1)
 	cells = append(cells, [4]string{"goal", "what", "measured", "bar"})
