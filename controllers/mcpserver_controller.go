@@ -142,7 +142,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	settle, err := r.report(ctx, seen, status)
-	return ctrl.Result{RequeueAfter: soonest(retry, settle, r.nextEpoch(seen))}, err
+	return ctrl.Result{RequeueAfter: soonest(retry, settle, r.keysWait(seen), r.nextEpoch(seen))}, err
 }
 
 // forget drops all that is known about a server that is gone.

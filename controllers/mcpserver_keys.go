@@ -50,12 +50,22 @@ func (r *Reconciler) planKeys(seen *observation) (step, error) {
 		return step{}, err
 	}
 	next := step{desired: desired, kind: "Secret", name: secret.Name, live: emptyLike(secret), blind: true}
-	next.current = slices.Equal(appliedKeys(seen), seen.ring.IDs())
-	if page := r.notes.of(seen.name); next.current && lacks(page.held, seen.ring.IDs()) && r.now().Sub(page.keysWritten) >= keysRetry {
+	page := r.notes.of(seen.name)
+	next.current = slices.Equal(appliedKeys(seen), seen.ring.IDs()) && (!lacks(page.held, seen.ring.IDs()) || r.keysWait(seen) > 0)
+	if !next.current {
 		page.keysWritten = r.now()
-		next.current = false
 	}
 	return next, nil
+}
+
+// keysWait returns how long the kubelet still has to bring the keys to pods that
+// lack some; 0 if they have all, or should have by now.
+func (r *Reconciler) keysWait(seen *observation) time.Duration {
+	page := r.notes.of(seen.name)
+	if !lacks(page.held, seen.ring.IDs()) {
+		return 0
+	}
+	return max(keysRetry-r.now().Sub(page.keysWritten), 0)
 }
 
 // lacks reports whether pods are known to hold less than they were given.

@@ -19,8 +19,7 @@ type notes struct {
 	// held are the ids of the session keys that every pod held when it was last
 	// asked; nil if that is not known.
 	held []string
-	// keysWritten is when the session keys were last written again, because a
-	// pod lacked some.
+	// keysWritten is when the session keys were last written.
 	keysWritten time.Time
 	// unsettled is since when a status waits to be written, because what was
 	// just begun may be over in a moment; zero if none does.

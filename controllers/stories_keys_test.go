@@ -57,7 +57,10 @@ func (s *story) holds(server *fairleadv1alpha1.MCPServer, ring keyring.Ring) str
 func TestStorySessionKeys(t *testing.T) {
 	t.Parallel()
 	s := newStory(t)
-	server := s.serving("orders")
+	var ahead atomic.Int64
+	requests, stop := s.operator(setting{label: s.namespace, now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }})
+	defer stop()
+	server := s.labelled("orders")
 	ring := s.ring(server, time.Now())
 	if problem := s.holds(server, ring); problem != "" {
 		t.Error(problem)
@@ -68,7 +71,7 @@ func TestStorySessionKeys(t *testing.T) {
 	if diff := cmp.Diff(ring.IDs(), s.pods.target(server).KeyIDs); diff != "" {
 		t.Errorf("keys that pods should hold (-want +got):\n%s", diff)
 	}
-	for _, request := range suite.writes.in(s.namespace) {
+	for _, request := range requests.in(s.namespace) {
 		if strings.HasPrefix(request, "GET") && strings.Contains(request, "secrets") {
 			t.Errorf("a Secret was read: %s", request)
 		}
@@ -77,9 +80,27 @@ func TestStorySessionKeys(t *testing.T) {
 	s.podsSay(func(t convergence.Target) convergence.Report {
 		return convergence.Report{Revision: t.Revision, State: convergence.Lagging, Lagging: []string{"a"}, KeyIDs: []string{}, Message: "m"}
 	})
+	s.want(server, "Ready=False/Propagating")
+	if got := requests.countOf("/secrets/orders-mcp-session"); got != 1 {
+		t.Errorf("the keys were written %d times before the kubelet had its time", got)
+	}
+	ahead.Store(int64(2 * time.Minute))
+	s.lookAgain()
 	s.eventually(func() string { return s.holds(server, ring) })
 	s.podsSay(nil)
 	s.want(server, "Ready=True/Serving")
+}
+
+// labelled creates a server for the operator of the story's own and waits until
+// it is Ready.
+func (s *story) labelled(name string) *fairleadv1alpha1.MCPServer {
+	s.Helper()
+	server := s.manifest(name)
+	server.Labels = map[string]string{operatorLabel: s.namespace}
+	s.create(server)
+	s.rollOut(server)
+	s.want(server, "Ready=True/Serving")
+	return server
 }
 
 // A Secret of somebody else under the name is not touched, whatever it is.
@@ -129,11 +150,7 @@ func TestStoryKeysRotate(t *testing.T) {
 	now := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 	requests, stop := s.operator(setting{label: s.namespace, now: now})
 	defer stop()
-	server := s.manifest("orders")
-	server.Labels = map[string]string{operatorLabel: s.namespace}
-	s.create(server)
-	s.rollOut(server)
-	s.want(server, "Ready=True/Serving")
+	server := s.labelled("orders")
 	first := s.ring(server, now())
 	if problem := s.holds(server, first); problem != "" {
 		t.Fatal(problem)
@@ -142,6 +159,8 @@ func TestStoryKeysRotate(t *testing.T) {
 	s.podsSay(func(t convergence.Target) convergence.Report {
 		return convergence.Report{Revision: t.Revision, State: convergence.Converged, KeyIDs: held}
 	})
+	ahead.Store(int64(2 * time.Minute))
+	s.lookAgain()
 	s.eventually(func() string { // The Secret is written again, since a pod lacks keys.
 		if got := requests.countOf("/secrets/orders-mcp-session"); got != 2 {
 			return fmt.Sprintf("the Secret was written %d times", got)

@@ -293,3 +293,17 @@ func (s *story) pod(server *fairleadv1alpha1.MCPServer, name, configMap string) 
 	}
 	return pod
 }
+
+// An operator that cannot reach Services runs without verification, and Ready
+// does without it.
+func TestStoryVerificationOff(t *testing.T) {
+	t.Parallel()
+	s := newStory(t)
+	_, stop := s.operator(setting{label: s.namespace, unverified: true})
+	defer stop()
+	server := s.labelled("orders")
+	s.want(server, "Ready=True/Serving", "Verified=Unknown/VerificationOff", "Converged=True/AllPodsCurrent")
+	if server.Status.ServerInfo != nil {
+		t.Errorf("serverInfo = %v, though nobody asked", server.Status.ServerInfo)
+	}
+}
