@@ -332,6 +332,7 @@ func deploymentAttacks() []attack {
 		{name: "a pod sees the node's processes", policy: "deployments", do: pod(func(p *corev1.PodSpec) { p.HostPID = true })},
 		{name: "a pod may be root", policy: "deployments", do: pod(func(p *corev1.PodSpec) { p.SecurityContext = nil })},
 		{name: "a container is root", policy: "deployments", do: pod(func(p *corev1.PodSpec) { p.Containers[0].SecurityContext.RunAsUser = ptr.To[int64](0) })},
+		{name: "a container may be root in a pod that may not", policy: "deployments", do: pod(func(p *corev1.PodSpec) { p.Containers[0].SecurityContext.RunAsNonRoot = new(false) })},
 		{name: "a container is privileged", policy: "deployments", do: pod(func(p *corev1.PodSpec) {
 			p.Containers[0].SecurityContext = &corev1.SecurityContext{Privileged: new(true)}
 		})},
