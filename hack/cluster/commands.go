@@ -163,7 +163,7 @@ func runSelftest(ctx context.Context, _ []string) error {
 	if err != nil {
 		return fmt.Errorf("failed to find this program: %w", err)
 	}
-	bin, err := ensure(ctx, append(binaries.All(), binaries.Probe))
+	bin, err := ensure(ctx, slices.Concat(binaries.All(), binaries.Addons(), []string{binaries.Probe}))
 	if err != nil {
 		return err
 	}

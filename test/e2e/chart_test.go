@@ -88,15 +88,23 @@ func helmIn(t *testing.T, chart string) func(action string, args ...string) {
 // reinstall applies config/default, as run.sh did.
 func reinstall(t *testing.T, root string) {
 	t.Helper()
+	kubectl(t, "apply", "--server-side", "--force-conflicts", "-k", filepath.Join(root, "config", "default"))
+	awaitOperator(t)
+}
+
+// awaitOperator waits until the operator's Deployment is rolled out.
+func awaitOperator(t *testing.T) {
+	t.Helper()
+	kubectl(t, "--namespace", systemNamespace, "rollout", "status", "deployment", "--timeout=2m")
+}
+
+// kubectl runs a command, also when the test is over and cleans up.
+func kubectl(t *testing.T, args ...string) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
 	defer cancel()
-	for _, args := range [][]string{
-		{"apply", "--server-side", "--force-conflicts", "-k", filepath.Join(root, "config", "default")},
-		{"--namespace", systemNamespace, "rollout", "status", "deployment", "--timeout=2m"},
-	} {
-		if out, err := exec.CommandContext(ctx, "kubectl", args...).CombinedOutput(); err != nil {
-			t.Fatalf("kubectl %s failed: %v\n%s", strings.Join(args, " "), err, out)
-		}
+	if out, err := exec.CommandContext(ctx, "kubectl", args...).CombinedOutput(); err != nil {
+		t.Fatalf("kubectl %s failed: %v\n%s", strings.Join(args, " "), err, out)
 	}
 }
 

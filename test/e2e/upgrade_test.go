@@ -51,7 +51,8 @@ spec:
 `, i)
 }
 
-// runtimeImage tells the operator which image servers run.
+// runtimeImage tells the operator which image servers run, and waits until the
+// operator that was told otherwise is gone.
 func (c *cluster) runtimeImage(t *testing.T, image string) {
 	t.Helper()
 	const flag = "--runtime-image="
@@ -69,6 +70,7 @@ func (c *cluster) runtimeImage(t *testing.T, image string) {
 	if err != nil {
 		t.Fatalf("failed to change the operator's image of servers: %v", err)
 	}
+	awaitOperator(t)
 }
 
 // rolling counts the Deployments of a namespace whose pods are being replaced.

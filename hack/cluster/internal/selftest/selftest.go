@@ -16,8 +16,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"fairlead.dev/fairlead/hack/cluster/internal/binaries"
 	"fairlead.dev/fairlead/hack/cluster/internal/cgroup"
 	"fairlead.dev/fairlead/hack/cluster/internal/image"
@@ -76,6 +74,9 @@ func (t *Test) stories(ctx context.Context) error {
 	return t.all(ctx, []story{
 		{"up starts a cluster", func(ctx context.Context) error { return t.cluster(ctx, "up") }},
 		{"up again says that it runs", func(ctx context.Context) error { return t.wantOutput(ctx, "already runs", "up") }},
+		{"an addon joins the running cluster", func(ctx context.Context) error {
+			return t.wantOutput(ctx, binaries.MetricsServer+" answers", "up", "--with", binaries.MetricsServer)
+		}},
 		{"status is good", func(ctx context.Context) error { return t.wantOutput(ctx, "Ready", "status") }},
 		{"load refuses a short image name", t.refuseShortName},
 		{"load imports an image", t.load},
@@ -86,6 +87,11 @@ func (t *Test) stories(ctx context.Context) error {
 		{"a name outside does not exist", t.askOutside},
 		{"logs, exec and port-forward work", t.kubectlVerbs},
 		{"a detached forwarder carries a name's port", t.forward},
+		{"the addon measures the node", func(ctx context.Context) error {
+			return eventually(ctx, func(ctx context.Context) error {
+				return t.wantOutput(ctx, layout.NodeName, "kubectl", "--", "top", "nodes")
+			})
+		}},
 		{"a killed program is started again", t.killOne},
 		{"up replaces a cluster whose processes were all killed", t.killAll},
 	})
@@ -176,12 +182,8 @@ func (t *Test) killOne(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var pid int
-	if _, err := fmt.Sscan(pids, &pid); err != nil {
-		return fmt.Errorf("failed to read the scheduler's process id %q: %w", pids, err)
-	}
-	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
-		return fmt.Errorf("failed to kill the scheduler: %w", err)
+	if err := t.cluster(ctx, "signal", binaries.Scheduler, "kill"); err != nil {
+		return err
 	}
 	return eventually(ctx, func(ctx context.Context) error {
 		now, err := t.output(ctx, "exec", "--", "pidof", binaries.Scheduler)
