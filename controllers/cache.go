@@ -4,6 +4,7 @@
 package controllers
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 
@@ -67,19 +68,44 @@ func reduceMetadata(in any) (any, error) {
 	return in, nil
 }
 
-// reduceDeployment drops when and in which words the Deployment controller noted
-// its progress. It notes that again and again, and no status repeats it.
+// reduceDeployment packs the pod template, most of what a Deployment takes in
+// memory; see unpack. It also drops when and in which words the
+// Deployment controller noted its progress: it notes that again and again, and no
+// status repeats it.
 func reduceDeployment(in any) (any, error) {
-	if deployment, ok := in.(*appsv1.Deployment); ok {
-		for i := range deployment.Status.Conditions {
-			c := &deployment.Status.Conditions[i]
-			c.LastUpdateTime, c.LastTransitionTime = metav1.Time{}, metav1.Time{}
-			if c.Type != appsv1.DeploymentReplicaFailure {
-				c.Message = ""
-			}
+	deployment, ok := in.(*appsv1.Deployment)
+	if !ok {
+		return in, nil
+	}
+	if template := &deployment.Spec.Template; len(template.Spec.Containers) > 0 { // Else it was packed already.
+		packed, err := template.Marshal()
+		if err != nil {
+			return nil, fmt.Errorf("failed to pack the pod template of Deployment %q: %w", deployment.Name, err)
+		}
+		deployment.Annotations = with(deployment.Annotations, map[string]string{cachedTemplate: string(packed)})
+		*template = corev1.PodTemplateSpec{}
+	}
+	for i := range deployment.Status.Conditions {
+		c := &deployment.Status.Conditions[i]
+		c.LastUpdateTime, c.LastTransitionTime = metav1.Time{}, metav1.Time{}
+		if c.Type != appsv1.DeploymentReplicaFailure {
+			c.Message = ""
 		}
 	}
-	return reduceMetadata(in)
+	return reduceMetadata(deployment)
+}
+
+// unpack gives a Deployment of the cache its pod template back; one that the API
+// server answered with has it.
+func unpack(deployment *appsv1.Deployment) error {
+	packed, found := deployment.Annotations[cachedTemplate]
+	if !found || len(deployment.Spec.Template.Spec.Containers) > 0 {
+		return nil
+	}
+	if err := deployment.Spec.Template.Unmarshal([]byte(packed)); err != nil {
+		return fmt.Errorf("failed to unpack the pod template of Deployment %q: %w", deployment.Name, err)
+	}
+	return nil
 }
 
 // reduceConfigMap keeps hashes in the place of the data, which is large and is

@@ -138,7 +138,7 @@ func (r *Reconciler) ownedDeployment(ctx context.Context, server *fairleadv1alph
 	case !metav1.IsControlledBy(deployment, server):
 		return nil, nil //nolint:nilnil // Somebody else's says nothing about this server.
 	}
-	return deployment, nil
+	return deployment, unpack(deployment)
 }
 
 // rejectionOf turns an error into what a person must mend; nil for one that
