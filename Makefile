@@ -61,6 +61,10 @@ fmt: ## Format all Go files of all modules.
 verify: ## Check that generated files and go.mod files are current, then vet, lint and the rules of the repository.
 	hack/verify.sh
 
+.PHONY: bench-operator
+bench-operator: ## Measure the operator on a real API server, with 1,000 servers (FLAGS=-servers=200): one table.
+	KUBEBUILDER_ASSETS="$$(go -C hack/cluster run . assets)" go run ./bench/operator $(FLAGS)
+
 ##@ Try
 
 .PHONY: prepare
