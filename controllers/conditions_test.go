@@ -135,6 +135,15 @@ func TestConditions(t *testing.T) {
 			[]string{"Converged=True/AllPodsCurrent", "Verified=Unknown/VerificationOff"},
 			"Current",
 		},
+		{
+			"nobody asks, since nobody could", all(func(seen *observation) {
+				seen.verified, seen.unverified = nil, true
+				seen.converged = &convergence.Report{State: convergence.Unreachable, Message: "m"}
+			}),
+			append(serving[:2:2], "Ready=True/Serving"),
+			[]string{"Converged=Unknown/Unreachable", "Verified=Unknown/VerificationOff"},
+			"Current",
+		},
 		{"a Secret is missing", all(func(seen *observation) {
 			seen.converged = &convergence.Report{State: convergence.Converged, Problems: []convergence.Problem{{Code: "SecretInvalid", Secret: "a"}, {Code: "SecretMissing", Secret: "b", Key: "k", Message: "m"}}}
 		}), append(serving[:2:2], "Ready=True/Serving", "Degraded=True/SecretMissing"), []string{"Converged=True/AllPodsCurrent", "Verified=True/ToolsListed"}, "Current"},

@@ -104,6 +104,9 @@ func served(seen *observation) metav1.Condition {
 	}
 	pods, clients := converged(seen), verified(seen)
 	switch {
+	case seen.unverified && pods.Reason == fairleadv1alpha1.ReasonUnreachable:
+		// Who runs an operator that cannot ask has said so: readiness is all there is.
+		c.Message = "all pods are ready; the operator cannot ask them what they serve: " + pods.Message
 	case pods.Status != metav1.ConditionTrue:
 		c.Status, c.Reason, c.Message = pods.Status, pods.Reason, pods.Message
 	case clients.Status != metav1.ConditionTrue && !seen.unverified:
