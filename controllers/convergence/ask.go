@@ -39,8 +39,14 @@ type answer struct {
 func webClient(dial func(ctx context.Context, network, address string) (net.Conn, error)) *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{
-			Proxy:                  nil,
-			DialContext:            dial,
+			Proxy: nil,
+			// A transport lets a dial go on when its request is over, for the next
+			// one; to a pod that is silent that would be minutes.
+			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+				ctx, cancel := context.WithTimeout(ctx, askTimeout)
+				defer cancel()
+				return dial(ctx, network, address)
+			},
 			DisableCompression:     true,
 			MaxIdleConns:           maxRequests,
 			MaxIdleConnsPerHost:    1,
