@@ -55,7 +55,6 @@ func (b *bench) cacheCost(as form) (int64, error) {
 		options = cache.Options{}
 	}
 	options.Scheme = b.admin.Scheme()
-	before := heap()
 	ctx, cancel := context.WithCancel(b.ctx)
 	held, err := cache.New(b.api.Config, options)
 	if err != nil {
@@ -73,10 +72,12 @@ func (b *bench) cacheCost(as form) (int64, error) {
 			break
 		}
 	}
-	cost := heap() - before
+	full := heap()
 	runtime.KeepAlive(held)
 	cancel()
-	return cost, errors.Join(err, <-done)
+	err = errors.Join(err, <-done)
+	held = nil //nolint:wastedassign // The next line counts what is left without it.
+	return full - heap(), err
 }
 
 // shaped returns an object by which a cache is asked for its kind in a form.
