@@ -51,7 +51,7 @@ func (r *Reconciler) planKeys(seen *observation) (step, error) {
 	}
 	next := step{desired: desired, kind: "Secret", name: secret.Name, live: emptyLike(secret), blind: true}
 	page := r.notes.of(seen.name)
-	next.current = slices.Equal(appliedKeys(seen), seen.ring.IDs()) && (!lacks(page.held, seen.ring.IDs()) || r.keysWait(seen) > 0)
+	next.current = slices.Equal(appliedKeys(seen), seen.ring.IDs()) && (!page.lacks(seen.ring.IDs()) || r.keysWait(seen) > 0)
 	if !next.current {
 		page.keysWritten = r.now()
 	}
@@ -62,28 +62,39 @@ func (r *Reconciler) planKeys(seen *observation) (step, error) {
 // lack some; 0 if they have all, or should have by now.
 func (r *Reconciler) keysWait(seen *observation) time.Duration {
 	page := r.notes.of(seen.name)
-	if !lacks(page.held, seen.ring.IDs()) {
+	if !page.lacks(seen.ring.IDs()) {
 		return 0
 	}
 	return max(keysRetry-r.now().Sub(page.keysWritten), 0)
 }
 
-// lacks reports whether pods are known to hold less than they were given.
-func lacks(held, given []string) bool {
-	return held != nil && slices.ContainsFunc(given, func(id string) bool { return !slices.Contains(held, id) })
+// lacks reports whether pods are known to hold less than they were given. A pod
+// that had keys keeps them when its Secret has gone or is broken, and says so.
+func (n *notes) lacks(given []string) bool {
+	return n.keysBroken || n.held != nil && slices.ContainsFunc(given, func(id string) bool { return !slices.Contains(n.held, id) })
 }
 
 // noteKeys remembers what pods hold, and looks at the server again if that lets
-// its ring go on.
+// its ring go on, or asks for the Secret to be written.
 func (r *Reconciler) noteKeys(seen *observation, report convergence.Report) {
 	page := r.notes.of(seen.name)
-	if slices.Equal(page.held, report.KeyIDs) {
+	broken := slices.ContainsFunc(report.Problems, aboutKeys)
+	if slices.Equal(page.held, report.KeyIDs) && page.keysBroken == broken {
 		return
 	}
-	page.held = slices.Clone(report.KeyIDs)
-	if !slices.Equal(r.chooseKeys(seen).IDs(), seen.ring.IDs()) || lacks(page.held, seen.ring.IDs()) {
+	page.held, page.keysBroken = slices.Clone(report.KeyIDs), broken
+	if !slices.Equal(r.chooseKeys(seen).IDs(), seen.ring.IDs()) || page.lacks(seen.ring.IDs()) {
 		r.Changed(seen.name)
 	}
+}
+
+// aboutKeys reports whether a problem is the operator's own to mend: nobody else
+// can make session keys.
+func aboutKeys(problem convergence.Problem) bool { return problem.Code == keyring.ProblemCode }
+
+// withoutKeys returns the problems that a person must mend.
+func withoutKeys(problems []convergence.Problem) []convergence.Problem {
+	return slices.DeleteFunc(slices.Clone(problems), aboutKeys)
 }
 
 // nextEpoch returns the time until the keys of a server change. Servers follow

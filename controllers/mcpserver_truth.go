@@ -94,7 +94,7 @@ func degraded(seen *observation) *metav1.Condition {
 	if seen.converged == nil {
 		return nil
 	}
-	problems := seen.converged.Problems
+	problems := withoutKeys(seen.converged.Problems)
 	if seen.converged.State == convergence.Pending && len(problems) == 0 {
 		return seen.kept(fairleadv1alpha1.ConditionDegraded)
 	}

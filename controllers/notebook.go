@@ -19,6 +19,9 @@ type notes struct {
 	// held are the ids of the session keys that every pod held when it was last
 	// asked; nil if that is not known.
 	held []string
+	// keysBroken is true if a pod said then that it cannot read the Secret with
+	// the session keys, and goes on with those that it had.
+	keysBroken bool
 	// keysWritten is when the session keys were last written.
 	keysWritten time.Time
 	// unsettled is since when a status waits to be written, because what was

@@ -91,6 +91,37 @@ func TestStorySessionKeys(t *testing.T) {
 	s.want(server, "Ready=True/Serving")
 }
 
+// A running pod keeps its keys when the Secret goes, and says so. Nobody but the
+// operator can make the Secret again: nobody else is asked to.
+func TestStoryLostKeysOfRunningPods(t *testing.T) {
+	t.Parallel()
+	s := newStory(t)
+	var ahead atomic.Int64
+	requests, stop := s.operator(setting{label: s.namespace, now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }})
+	defer stop()
+	server := s.labelled("orders")
+	ring := s.ring(server, time.Now())
+	s.delete(s.secret(server))
+	s.podsSay(func(t convergence.Target) convergence.Report {
+		return convergence.Report{
+			Revision: t.Revision, State: convergence.Converged, KeyIDs: t.KeyIDs,
+			Problems: []convergence.Problem{{Code: keyring.ProblemCode, Message: "the session keys cannot be read"}},
+		}
+	})
+	ahead.Store(int64(2 * time.Minute))
+	s.lookAgain()
+	s.eventually(func() string { return s.holds(server, ring) })
+	for range 3 {
+		s.lookAgain()
+	}
+	s.want(server, "Ready=True/Serving", "Degraded=")
+	if got := requests.countOf("/secrets/orders-mcp-session"); got != 2 {
+		t.Errorf("the keys were written %d times, want once at first and once again", got)
+	}
+	s.podsSay(nil)
+	s.want(server, "Ready=True/Serving")
+}
+
 // labelled creates a server for the operator of the story's own and waits until
 // it is Ready.
 func (s *story) labelled(name string) *fairleadv1alpha1.MCPServer {

@@ -68,7 +68,7 @@ const (
 
 // Problem is what a pod misses although it serves the revision.
 type Problem struct {
-	// Code is the runtime's: SecretMissing or SecretInvalid.
+	// Code is the runtime's: SecretMissing, SecretInvalid or keyring.ProblemCode.
 	Code string
 	// Secret and Key name what is missing.
 	Secret, Key string

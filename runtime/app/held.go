@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"slices"
 
 	"fairlead.dev/fairlead/runtime/config"
@@ -66,7 +65,7 @@ func (s *server) hold(ctx context.Context, keys auth.Report, ringErr error) {
 func problems(c *config.Server, o Options, keys auth.Report, ringErr error) []admin.Problem {
 	all := []admin.Problem{}
 	if ringErr != nil {
-		all = append(all, ringProblem(filepath.Base(o.SessionKeysDir), ringErr))
+		all = append(all, ringProblem(ringErr))
 	}
 	for _, p := range keys.Problems {
 		code := admin.SecretInvalid
@@ -79,14 +78,10 @@ func problems(c *config.Server, o Options, keys auth.Report, ringErr error) []ad
 	return all[:min(len(all), admin.MaxProblems)]
 }
 
-func ringProblem(name string, err error) admin.Problem {
-	code := admin.SecretInvalid
-	if errors.Is(err, fs.ErrNotExist) {
-		code = admin.SecretMissing
-	}
+func ringProblem(err error) admin.Problem {
 	return admin.Problem{
-		Code: code, Secret: name,
-		Message: "the session keys cannot be read, those from before stay in force: " + reason(err) + "; the operator writes them anew",
+		Code:    keyring.ProblemCode,
+		Message: "the session keys cannot be read, those from before stay in force: " + reason(err) + "; nothing needs to be done, the operator writes them again",
 	}
 }
 

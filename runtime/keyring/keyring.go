@@ -25,6 +25,10 @@ const (
 	FilePrevious = "previous"
 )
 
+// ProblemCode is the code under which a pod says that it cannot read its session
+// keys. Unlike other Secrets, theirs is the operator's to write.
+const ProblemCode = "SessionKeysUnreadable"
+
 // Key is 32 secret bytes. All zero stands for no key.
 type Key [32]byte
 

@@ -66,10 +66,12 @@ const (
 // Problem is one thing that is wrong with what the configuration refers to. Only
 // what needs it fails.
 type Problem struct {
-	// Code is SecretMissing or SecretInvalid.
+	// Code is SecretMissing or SecretInvalid, or keyring.ProblemCode for the
+	// session keys, which the operator mends.
 	Code string `json:"code"`
 	// Secret is the name of the Secret and Key that of the entry in it, empty when
-	// the whole Secret is concerned.
+	// the whole Secret is concerned. A pod does not know the name of the Secret
+	// with its session keys: both are empty for them.
 	Secret string `json:"secret"`
 	Key    string `json:"key"`
 	// Message says what is wrong, what fails, and what to do; it never holds a
