@@ -214,16 +214,17 @@ func Build(in Input) (*Objects, error) {
 	if err != nil {
 		return nil, fmt.Errorf("failed to encode the configuration of %q: %w", in.Server.Name, err)
 	}
+	revision := server.HashFor(contract)
 	objects := &Objects{
 		ServiceAccount: serviceAccount(in),
-		ConfigMap:      configMap(in, data),
+		ConfigMap:      configMap(in, data, revision),
 		Service:        service(in),
 		PDB:            disruptionBudget(in),
 		NetworkPolicy:  networkPolicy(in),
 		HPA:            hpa,
 		Ingress:        ingress(in),
 		Program:        program,
-		Revision:       server.HashFor(contract),
+		Revision:       revision,
 	}
 	if objects.Deployment, err = deployment(in, graceSeconds(program.Server.Drain)); err != nil {
 		return nil, err

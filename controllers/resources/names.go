@@ -26,6 +26,9 @@ const (
 	// AnnotationRenderedHash is the hash of the object as it was rendered: a
 	// field that is rendered no longer shows only by it.
 	AnnotationRenderedHash = "fairlead.dev/rendered-hash"
+	// AnnotationRevision on a ConfigMap is the revision of the configuration in it:
+	// the operator's cache does not hold the configuration itself.
+	AnnotationRevision = "fairlead.dev/revision"
 	// AnnotationTemplateHash on a Deployment is the hash of its pod template as
 	// it was rendered.
 	AnnotationTemplateHash = "fairlead.dev/template-hash"

@@ -50,12 +50,13 @@ func serviceAccount(in Input) *corev1.ServiceAccount {
 
 // configMap is the one that the new pod template mounts, or that of the live
 // template where it is to be kept: its pods must see this configuration.
-func configMap(in Input, data []byte) *corev1.ConfigMap {
+func configMap(in Input, data []byte, revision string) *corev1.ConfigMap {
 	out := &corev1.ConfigMap{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
 		ObjectMeta: objectMeta(in, cmp.Or(in.Observed.ConfigMap, configMapName(in.Server))),
 		Data:       map[string]string{ServerFile: string(data)},
 	}
+	out.Annotations = map[string]string{AnnotationRevision: revision}
 	if len(in.Observed.LastGood) > 0 {
 		out.Data[LastGoodFile] = string(in.Observed.LastGood)
 	}

@@ -61,6 +61,9 @@ func TestKeptTemplate(t *testing.T) {
 	if decoded.Contract != config.OldestContract || decoded.Revision != objects.Revision {
 		t.Errorf("contract %d revision %q, want %d and %q", decoded.Contract, decoded.Revision, config.OldestContract, objects.Revision)
 	}
+	if got := objects.ConfigMap.Annotations[resources.AnnotationRevision]; got != objects.Revision {
+		t.Errorf("the ConfigMap says that it holds revision %q, want %q", got, objects.Revision)
+	}
 	if diff := cmp.Diff(before.Deployment, objects.Deployment); diff != "" {
 		t.Errorf("the wanted Deployment depends on the pods that are kept:\n%s", diff)
 	}
