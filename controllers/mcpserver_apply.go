@@ -144,7 +144,7 @@ func (r *Reconciler) applyAll(ctx context.Context, seen *observation, made *buil
 		return err
 	}
 	// The keys come after the ServiceAccount and before what mounts them.
-	for _, s := range slices.Insert(steps, 1, secret) {
+	for _, s := range liveLast(slices.Insert(steps, 1, secret)) {
 		switch {
 		case s.current:
 			continue
@@ -164,6 +164,18 @@ func (r *Reconciler) applyAll(ctx context.Context, seen *observation, made *buil
 		seen.deployment, err = r.patchKept(ctx, seen.deployment, made.objects.Deployment.Spec.Replicas, strings.Join(seen.ring.IDs(), ","))
 	}
 	return err
+}
+
+// liveLast moves a ConfigMap that pods mount already to the end: what the API
+// server may still refuse, such as the NetworkPolicy that fences a new tool, must
+// not come after the tool. A ConfigMap that is new comes before its pods.
+func liveLast(steps []step) []step {
+	at := slices.IndexFunc(steps, func(s step) bool { return s.kind == "ConfigMap" && s.uid != "" })
+	if at < 0 {
+		return steps
+	}
+	live := steps[at]
+	return append(slices.Delete(steps, at, at+1), live)
 }
 
 // applyObjects applies what differs of some objects.

@@ -16,6 +16,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -479,6 +480,29 @@ func TestStoryRefusedByTheAPIServer(t *testing.T) {
 	}
 	edit(s, server, func(m *fairleadv1alpha1.MCPServer) { m.Spec.Pod = nil })
 	s.want(server, "Accepted=True/Accepted")
+}
+
+// TestStoryRefusedEdit: an edit of which the API server refuses a part must not
+// go live in its other parts, such as a tool without the policy that fences it.
+func TestStoryRefusedEdit(t *testing.T) {
+	t.Parallel()
+	s := newStory(t)
+	server := s.serving("minimal")
+	before := s.configMaps(server)
+	edit(s, server, func(m *fairleadv1alpha1.MCPServer) {
+		m.Spec.Tools[0].Description = "Not yet."
+		m.Spec.NetworkPolicy = &fairleadv1alpha1.NetworkPolicy{EgressTo: []networkingv1.NetworkPolicyEgressRule{{
+			Ports: []networkingv1.NetworkPolicyPort{{Port: new(intstr.FromInt32(808000))}},
+		}}}
+	})
+	s.want(server, "Accepted=False/ApplyRefused", "Available=True/Serving")
+	for name, configMap := range s.configMaps(server) {
+		if configMap.ResourceVersion != before[name].ResourceVersion {
+			t.Errorf("ConfigMap %s was written although the NetworkPolicy was refused", name)
+		}
+	}
+	edit(s, server, func(m *fairleadv1alpha1.MCPServer) { m.Spec.NetworkPolicy = nil })
+	s.want(server, "Accepted=True/Accepted", "Ready=True/Serving")
 }
 
 // TestStoryNamespaceEnds: a namespace that is being deleted takes no new
