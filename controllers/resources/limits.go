@@ -71,16 +71,37 @@ func (v *verdicts) ingress(ingress *fairleadv1alpha1.IngressExposure, limits Lim
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(ingress.Annotations)) {
-		_, name, _ := strings.Cut(key, "/")
-		switch {
-		case strings.HasSuffix(key, "-snippet"), strings.HasSuffix(key, "-snippets"):
-			v.forbid(path+".annotations", "%q injects configuration into the ingress controller: remove it", key)
-		case strings.HasPrefix(name, "auth-"):
-			v.forbid(path+".annotations", "%q sets authentication at the ingress: remove it and use auth", key)
-		case !anyOf(limits.AnnotationPrefixes, func(prefix string) bool { return strings.HasPrefix(key, prefix) }):
-			v.forbid(path+".annotations", "the operator allows no annotation %q, only those that begin with %s", key, quoted(limits.AnnotationPrefixes))
+		if why := wrongAnnotation(key, limits); why != "" {
+			v.forbid(path+".annotations", "%s", why)
 		}
 	}
+}
+
+// wrongAnnotation returns why an annotation of an Ingress is forbidden; empty if
+// it is not. Some are by the limits on other fields, which they would pass by.
+func wrongAnnotation(key string, limits Limits) string {
+	_, name, _ := strings.Cut(key, "/")
+	switch {
+	case injects(name):
+		return fmt.Sprintf("%q injects configuration into the ingress controller: remove it", key)
+	case strings.HasPrefix(name, "auth-"):
+		return fmt.Sprintf("%q sets authentication at the ingress: remove it and use auth", key)
+	case len(limits.HostSuffixes) > 0 && (name == "server-alias" || name == "server-alias-regex"):
+		return fmt.Sprintf("%q claims hosts, of which the operator allows some only: remove it and use hosts", key)
+	case len(limits.IngressClasses) > 0 && key == "kubernetes.io/ingress.class":
+		return fmt.Sprintf("%q chooses the ingress class, of which the operator allows some only: remove it and use className", key)
+	case !anyOf(limits.AnnotationPrefixes, func(prefix string) bool { return strings.HasPrefix(key, prefix) }):
+		return fmt.Sprintf("the operator allows no annotation %q, only those that begin with %s", key, quoted(limits.AnnotationPrefixes))
+	}
+	return ""
+}
+
+// injects reports whether an annotation adds lines to the configuration of an
+// ingress controller: ingress-nginx, NGINX and HAProxy Technologies call those
+// snippets, haproxy-ingress config-backend and the like
+// (https://haproxy-ingress.github.io/docs/configuration/keys/#configuration-snippet).
+func injects(name string) bool {
+	return strings.HasSuffix(name, "-snippet") || strings.HasSuffix(name, "-snippets") || strings.HasPrefix(name, "config-")
 }
 
 // anyOf reports whether nothing is demanded, or one of the allowed fits.

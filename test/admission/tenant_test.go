@@ -317,7 +317,7 @@ func (w *tenant) cannotWearOurLabels() {
 }
 
 func (w *tenant) cannotInject() {
-	for _, key := range []string{"nginx.ingress.kubernetes.io/configuration-snippet", "nginx.org/location-snippets", "nginx.ingress.kubernetes.io/auth-url"} {
+	for _, key := range []string{"nginx.ingress.kubernetes.io/configuration-snippet", "nginx.org/location-snippets", "haproxy-ingress.github.io/config-backend", "nginx.ingress.kubernetes.io/auth-url"} {
 		w.refused("exposure: {ingress: {hosts: [a.example.com], annotations: {"+key+": x}}}", "annotations", resources.Limits{})
 	}
 }
