@@ -10,8 +10,10 @@ import (
 	"crypto/hkdf"
 	"crypto/sha256"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -24,8 +26,12 @@ import (
 // as the previous one.
 const Period = 30 * 24 * time.Hour
 
-// searched is how many epochs back an applied ring is looked for: two years.
-const searched = 24
+// searched is how many epochs an applied ring may be away from the clock's: 82
+// years, since a clock without a battery begins in 1970.
+const searched = 1000
+
+// skew is how much the clocks of the operator's replicas may differ unnoticed.
+const skew = time.Hour
 
 // Epoch returns the number of the period that now lies in.
 func Epoch(now time.Time) int64 { return now.Unix() / int64(Period/time.Second) }
@@ -36,7 +42,13 @@ func Next(now time.Time) time.Time {
 }
 
 // Deriver makes keys out of the master key. It is safe for concurrent use.
-type Deriver struct{ master []byte }
+type Deriver struct {
+	// Log is told once of a clock that is behind the keys; nil: nobody is.
+	Log *slog.Logger
+
+	master []byte
+	told   sync.Once
+}
 
 // NewDeriver returns a Deriver of the master key, which has MasterSize bytes.
 func NewDeriver(master []byte) (*Deriver, error) {
@@ -78,7 +90,8 @@ type Held struct {
 // the ring that it has, current first, and empty for a new server. A ring is
 // promoted by one epoch at a time, and only when every pod holds the key that
 // becomes current, since a pod that lacks it would refuse the sessions of the
-// others. Applied ids that are of no epoch of this master key are replaced.
+// others. It never goes back, however wrong the clock is or was: it waits for the
+// calendar. Applied ids that are of no epoch of this master key are replaced.
 func (d *Deriver) Choose(uid types.UID, applied []string, held Held, now time.Time) keyring.Ring {
 	epoch := Epoch(now)
 	at, found := d.find(uid, applied, epoch)
@@ -86,6 +99,7 @@ func (d *Deriver) Choose(uid types.UID, applied []string, held Held, now time.Ti
 	case !found || (at < epoch && held.NoPods):
 		return d.Ring(uid, epoch)
 	case at >= epoch:
+		d.tellAhead(at, now)
 		return d.Ring(uid, at)
 	}
 	if next := d.Ring(uid, at+1); slices.Contains(held.IDs, next.Current.ID()) {
@@ -94,16 +108,30 @@ func (d *Deriver) Choose(uid types.UID, applied []string, held Held, now time.Ti
 	return d.Ring(uid, at)
 }
 
-// find returns the epoch whose ring has the ids. The newest is tried first; one
-// ahead too, for clocks that go back.
+// find returns the epoch whose ring has the ids. Those near the clock's are
+// tried first.
 func (d *Deriver) find(uid types.UID, ids []string, epoch int64) (int64, bool) {
 	if len(ids) == 0 {
 		return 0, false
 	}
-	for at := epoch + 1; at > epoch-searched; at-- {
-		if slices.Equal(ids, d.Ring(uid, at).IDs()) {
-			return at, true
+	for away := range int64(searched) {
+		for _, at := range []int64{epoch - away, epoch + away} {
+			if at >= 0 && d.key(uid, at).ID() == ids[0] && slices.Equal(ids, d.Ring(uid, at).IDs()) {
+				return at, true
+			}
 		}
 	}
 	return 0, false
+}
+
+// tellAhead logs keys of an epoch that has not begun. Replicas' clocks differ a
+// little where one epoch ends, which is not worth a word.
+func (d *Deriver) tellAhead(at int64, now time.Time) {
+	if d.Log == nil || at == Epoch(now) || at == Epoch(now.Add(skew)) {
+		return
+	}
+	d.told.Do(func() {
+		d.Log.Warn("Session keys are of a later period than the clock says: they stay until the calendar comes to them; check the clocks of the nodes",
+			"clock", now.UTC().Format(time.RFC3339), "keysFrom", time.Unix(at*int64(Period/time.Second), 0).UTC().Format(time.RFC3339))
+	})
 }

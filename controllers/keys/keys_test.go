@@ -5,7 +5,9 @@ package keys_test
 
 import (
 	"bytes"
+	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -96,7 +98,12 @@ func TestChoose(t *testing.T) {
 		{name: "the clock has gone back", applied: ring(epoch + 1), held: keys.Held{IDs: ring(epoch + 1)}, want: epoch + 1},
 		{name: "of another master key", applied: deriver(t, 2).Ring("uid", epoch).IDs(), held: keys.Held{IDs: ring(epoch)}, want: epoch},
 		{name: "of another server", applied: d.Ring("uid-2", epoch-1).IDs(), held: keys.Held{IDs: ring(epoch)}, want: epoch},
-		{name: "older than anything", applied: ring(epoch - 100), held: keys.Held{IDs: ring(epoch - 100)}, want: epoch},
+		{name: "years late: one step", applied: ring(epoch - 100), held: keys.Held{IDs: ring(epoch - 100)}, want: epoch - 99},
+		{name: "begun in 1970: one step", applied: ring(0), held: keys.Held{IDs: ring(0)}, want: 1},
+		{name: "begun in 1970, nothing is known of the pods", applied: ring(0), want: 0},
+		{name: "the clock has gone forward by two periods and back", applied: ring(epoch + 2), held: keys.Held{IDs: ring(epoch + 2)}, want: epoch + 2},
+		{name: "the same without pods", applied: ring(epoch + 2), held: keys.Held{NoPods: true}, want: epoch + 2},
+		{name: "the clock has gone back by years", applied: ring(epoch + 700), held: keys.Held{IDs: ring(epoch + 700)}, want: epoch + 700},
 		{name: "in another order", applied: []string{ring(epoch - 1)[1], ring(epoch - 1)[0], ring(epoch - 1)[2]}, want: epoch},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -105,5 +112,33 @@ func TestChoose(t *testing.T) {
 				t.Errorf("got the ring %v, want %v", got, want)
 			}
 		})
+	}
+}
+
+// A node that boots in 1970 changes no key, and says once why.
+func TestClockBeforeTheKeys(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	d := deriver(t, 1)
+	d.Log = slog.New(slog.NewTextHandler(&log, nil))
+	begun := time.Date(2026, 11, 21, 14, 0, 0, 0, time.UTC)
+	applied := d.Ring("uid", keys.Epoch(begun)).IDs()
+	choose := func(now time.Time) {
+		t.Helper()
+		for _, held := range []keys.Held{{}, {IDs: applied}, {NoPods: true}} {
+			if got := d.Choose("uid", applied, held, now).IDs(); !slices.Equal(got, applied) {
+				t.Errorf("at %s with %+v: ring %v, want the applied %v", now, held, got, applied)
+			}
+		}
+	}
+	choose(begun)
+	choose(keys.Next(begun).Add(-keys.Period - time.Minute)) // Another replica's clock was ahead a little.
+	if log.Len() > 0 {
+		t.Errorf("logged of a good clock: %s", log.String())
+	}
+	choose(time.Unix(30, 0))
+	choose(time.Unix(90, 0))
+	if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "clock=1970-01-01T00:00:30Z keysFrom=2026-") {
+		t.Errorf("logged: %s", got)
 	}
 }

@@ -69,7 +69,7 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, scopes map[string]*sc
 			edit(all[namespace])
 		}
 	}
-	load := masterKey(direct, o.OwnNamespace())
+	load := masterKey(direct, o.OwnNamespace(), log)
 	for namespace, s := range scopes {
 		s.before = func(ctx context.Context) error {
 			derive, err := load(ctx)
@@ -86,13 +86,17 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, scopes map[string]*sc
 // masterKey returns a function that yields the keys of all servers. The Secret is
 // read, or created, when this replica begins to lead and not at its start: one
 // that waited must not go on with a key that was deleted meanwhile.
-func masterKey(direct client.Client, namespace string) func(context.Context) (*keys.Deriver, error) {
+func masterKey(direct client.Client, namespace string, log *slog.Logger) func(context.Context) (*keys.Deriver, error) {
 	return func(ctx context.Context) (*keys.Deriver, error) {
 		master, err := keys.Master(ctx, direct, direct, namespace)
 		if err != nil {
 			return nil, err
 		}
-		return keys.NewDeriver(master)
+		derive, err := keys.NewDeriver(master)
+		if err == nil {
+			derive.Log = log
+		}
+		return derive, err
 	}
 }
 
