@@ -89,7 +89,7 @@ func (c *caller) run(ctx context.Context, s streams, server, tool string) error 
 	if len(c.pairs) > 0 {
 		schema, err := schemaOf(calling, conn, tool)
 		if err != nil {
-			return c.failure(ctx, server, tool, err)
+			return c.failure(ctx, server, err)
 		}
 		if args, err = arguments.Parse(schema, base, c.pairs); err != nil {
 			return &exitError{code: codeUsage, err: err}
@@ -101,7 +101,7 @@ func (c *caller) run(ctx context.Context, s streams, server, tool string) error 
 		OnProgress: func(p client.Progress) { s.say("%s", progressLine(p, time.Since(began))) },
 	})
 	if err != nil {
-		return c.failure(ctx, server, tool, err)
+		return c.failure(ctx, server, err)
 	}
 	return c.print(s, result)
 }
@@ -187,15 +187,16 @@ func (c *caller) print(s streams, result *client.Result) error {
 }
 
 // failure gives an error its exit code and its next act.
-func (c *caller) failure(ctx context.Context, server, tool string, err error) error {
+func (c *caller) failure(ctx context.Context, server string, err error) error {
 	if ctx.Err() != nil {
 		return &exitError{code: codeInterrupted, err: ctx.Err()}
 	}
 	rpc, ok := errors.AsType[*jsonrpc.Error](err)
 	switch {
 	case ok && rpc.Code == jsonrpc.CodeInvalidParams && strings.Contains(rpc.Message, "unknown tool"):
-		err = fmt.Errorf("%s offers no tool %q to you: `kubectl fairlead tools %s` lists what there is", server, tool, server)
-		return &exitError{code: codeUnreachable, err: err}
+		// As for a tool that is switched off: the server answers, and runs nothing.
+		err = fmt.Errorf("%s says: %s: `kubectl fairlead tools %s` lists what it offers to you", server, plain(rpc.Message), server)
+		return &exitError{code: codeFailed, err: err}
 	case ok:
 		return &exitError{code: codeUnreachable, err: fmt.Errorf("the server refused the call: %s (code %d)", plain(rpc.Message), rpc.Code)}
 	case errors.Is(err, client.ErrOutcomeUnknown):

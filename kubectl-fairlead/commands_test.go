@@ -87,8 +87,8 @@ func TestCommandsAgainstAServer(t *testing.T) {
 		{name: "call-argument-missing", args: []string{"call", url, "get_order", "--api-key-file", alice}, code: codeFailed},
 		{name: "call-tool-fails", args: []string{"call", url, "broken", "--api-key-file", alice}, code: codeFailed},
 		{name: "call-tool-fails-json", args: []string{"call", url, "broken", "--api-key-file", alice, "-o", "json"}, code: codeFailed},
-		{name: "call-forbidden", args: []string{"call", url, "refund", "-a", "id=1", "--api-key-file", bob}, code: codeUnreachable},
-		{name: "call-unknown-tool", args: []string{"call", url, "nope", "--api-key-file", alice}, code: codeUnreachable},
+		{name: "call-forbidden", args: []string{"call", url, "refund", "-a", "id=1", "--api-key-file", bob}, code: codeFailed},
+		{name: "call-unknown-tool", args: []string{"call", url, "nope", "--api-key-file", alice}, code: codeFailed},
 		{name: "call-output", args: []string{"call", url, "broken", "-o", "xml"}, code: codeUsage},
 		{name: "transport", args: []string{"call", url, "broken", "--transport", "smoke"}, code: codeUsage},
 	}

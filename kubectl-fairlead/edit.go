@@ -85,7 +85,7 @@ func (e *edit) printTools(w io.Writer) {
 		fmt.Fprintln(w, "  + "+name)
 	}
 	for _, tool := range e.spec.Changed {
-		fmt.Fprintln(w, "  ~ "+tool.Name)
+		fmt.Fprintln(w, "  "+tool.Sign()+" "+tool.Name)
 		for _, field := range tool.Fields {
 			fmt.Fprintln(w, "      "+plain(field.String()))
 		}

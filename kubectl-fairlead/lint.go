@@ -99,11 +99,19 @@ func lint(ctx context.Context, s streams, files []string, output string) error {
 	}
 	switch {
 	case len(problems) > 0:
-		return &exitError{code: codeFailed}
+		return &exitError{code: problemCode(problems)}
 	case len(report.Servers) == 0:
 		return &exitError{code: codeUsage, err: errors.New("there is no MCPServer in what was given")}
 	}
 	return nil
+}
+
+// problemCode is that of a finding, unless a file could not be read at all.
+func problemCode(problems []manifest.Problem) int {
+	if slices.ContainsFunc(problems, func(p manifest.Problem) bool { return p.Unreadable }) {
+		return codeUsage
+	}
+	return codeFailed
 }
 
 // judge reads the files and judges every MCPServer in them.

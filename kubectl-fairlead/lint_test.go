@@ -42,7 +42,7 @@ func TestLint(t *testing.T) {
 			out: "{\n  \"ok\": false,\n  \"servers\": [],\n  \"problems\": []\n}\n", errs: "Error: there is no MCPServer in what was given\n",
 		},
 		{name: "no server", stdin: "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\n", args: []string{"-f", "-"}, code: codeUsage, errs: "Error: there is no MCPServer in what was given\n"},
-		{name: "no file", args: []string{"-f", "testdata/nothing.yaml"}, code: codeFailed, out: "testdata/nothing.yaml: no such file or directory\n"},
+		{name: "no file", args: []string{"-f", "testdata/nothing.yaml"}, code: codeUsage, out: "testdata/nothing.yaml: no such file or directory\n"},
 		{name: "an unknown output", args: []string{"-f", "-", "-o", "xml"}, code: codeUsage, errs: "Error: unknown output \"xml\": use text or json\n"},
 		{
 			name: "JSON", stdin: wrong, args: []string{"-f", "-", "-o", "json"}, code: codeFailed,

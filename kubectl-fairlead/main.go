@@ -22,8 +22,8 @@ var version string
 
 // The exit codes, as the help of the root command lists them.
 const (
-	codeFailed      = 1   // findings, or the tool answered with an error
-	codeUsage       = 2   // wrong flags, arguments or files
+	codeFailed      = 1   // findings, or the tool answered with an error or is not there
+	codeUsage       = 2   // wrong flags or arguments, files that cannot be read, addresses that cannot be used
 	codeUnreachable = 3   // no connection, or the server refused
 	codeUnknown     = 4   // the call was cut: it may or may not have run
 	codeInterrupted = 130 // Ctrl-C
@@ -83,8 +83,9 @@ the tools of MCP servers, in a cluster or anywhere; and show what an edit does t
 a server in a cluster, its history and the way back.
 
 Exit codes: 0 success; 1 a finding of lint, a difference that diff found, or a
-tool that answered with an error; 2 wrong usage; 3 the server cannot be reached or refuses; 4 a call was
-cut and may or may not have run; 130 interrupted.`,
+tool that answered with an error or is not there; 2 wrong usage, or a file or an
+address that cannot be used; 3 the server cannot be reached or refuses; 4 a call
+was cut and may or may not have run; 130 interrupted.`,
 		Annotations:       map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl fairlead"},
 		Version:           buildVersion(),
 		SilenceUsage:      true,

@@ -25,10 +25,13 @@ func renderCommand(s streams) *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "render -f FILE",
-		Short: "Print every object that the operator would apply",
-		Long: `Print every object that the operator would apply for the MCPServers in the files,
+		Short: "Print the objects that the operator would apply",
+		Long: `Print the objects that the operator would apply for the MCPServers in the files,
 as YAML. Owner references are left out, since they need the object's uid, and
-spec.exposure.profile: Auto counts as None, since it needs the cluster's classes.`,
+spec.exposure.profile: Auto counts as None, since it needs the cluster's classes.
+
+Two kinds of objects are not printed: the Secret with the session keys, whose bytes
+only the operator can derive, and the ControllerRevisions of the history.`,
 		Example: `  kubectl fairlead render -f orders.yaml`,
 		Args:    onlyFiles,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -81,7 +84,7 @@ func refuse(s streams, problems []manifest.Problem) error {
 	for _, p := range problems {
 		s.say("%s", p)
 	}
-	return &exitError{code: codeFailed}
+	return &exitError{code: problemCode(problems)}
 }
 
 // encode leaves out status, which the types write even when it is empty and the

@@ -84,9 +84,9 @@ func serve(ctx context.Context, s streams, o local.Options) error {
 	case ok:
 		return refuse(s, refused.Problems)
 	case errors.Is(err, syscall.EADDRINUSE):
-		return &exitError{code: codeFailed, err: fmt.Errorf("%w: choose another address by --listen or --admin-listen", err)}
+		return &exitError{code: codeUsage, err: fmt.Errorf("%w: choose another address by --listen or --admin-listen", err)}
 	case err != nil:
-		return &exitError{code: codeFailed, err: err}
+		return &exitError{code: codeUsage, err: err}
 	}
 	return nil // Ctrl-C is how it ends.
 }

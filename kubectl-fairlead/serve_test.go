@@ -4,6 +4,8 @@
 package main
 
 import (
+	"cmp"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -68,6 +70,10 @@ func TestEditsApplyLive(t *testing.T) {
 	p.err.wait(t, `hello.yaml is not applied: revision [0-9a-f]{16} keeps serving.`)
 	rewrite(t, file, "nonsense")
 	p.err.wait(t, `hello.yaml: document 1: this is not a Kubernetes object`)
+	code, _, errs := command(t, "", "call", url, "greet_sse")
+	if !regexp.MustCompile(`says: unknown tool "greet_sse": it was removed by a change of this server at .*; list the tools again`).MatchString(errs) || code != codeFailed {
+		t.Errorf("a tool that was removed: code %d, %s", code, errs)
+	}
 	if code, out, errs := command(t, "", "call", url, "greet_stateless"); code != 0 || out != "Hello\n" {
 		t.Errorf("after broken edits: code %d, %s%s", code, out, errs)
 	}
@@ -121,15 +127,17 @@ func TestServeRefuses(t *testing.T) {
 		name string
 		text string
 		args []string
+		code int // codeFailed when it is 0
 		want string
 	}{
 		{name: "everybody from everywhere", text: hello, args: []string{"--listen", "0.0.0.0:0"}, want: "FILE: MCPServer hello: spec.auth.anonymousAccess: Allowed lets everybody in who reaches this machine, and --listen 0.0.0.0:0 is not loopback: listen on 127.0.0.1, or set apiKeys and Denied"},
 		{name: "everybody by no host", text: hello, args: []string{"--listen", ":0"}, want: "FILE: MCPServer hello: spec.auth.anonymousAccess: Allowed lets everybody in who reaches this machine, and --listen :0 is not loopback: listen on 127.0.0.1, or set apiKeys and Denied"},
 		{name: "several", text: two, want: "FILE: it has 2 MCPServers: choose one by --name: hello, second"},
 		{name: "none of the name", text: two, args: []string{"--name", "third"}, want: `FILE: there is no MCPServer "third" in it, only hello, second`},
+		{name: "no YAML", text: "a: [", want: "FILE: document 1: yaml: line 1: did not find expected node content"},
 		{name: "none at all", text: "", want: "FILE: there is no MCPServer in it"},
 		{name: "wrong", text: strings.Replace(hello, "static:", "statik:", 1), want: "FILE: MCPServer hello: spec.tools[0].statik: unknown field\nFILE: MCPServer hello: spec.tools[0]: Invalid value: exactly one of the fields in [http static] must be set"},
-		{name: "an address that is none", text: withKeys, args: []string{"--listen", "20082"}, want: "Error: --listen 20082 is no address: write HOST:PORT, such as 127.0.0.1:20082"},
+		{name: "an address that is none", text: withKeys, args: []string{"--listen", "20082"}, code: codeUsage, want: "Error: --listen 20082 is no address: write HOST:PORT, such as 127.0.0.1:20082"},
 		{name: "no port to listen on", text: hello, args: []string{"--listen", ":"}, want: "FILE: MCPServer hello: spec.auth.anonymousAccess: Allowed lets everybody in who reaches this machine, and --listen : is not loopback: listen on 127.0.0.1, or set apiKeys and Denied"},
 	}
 	for _, tt := range tests {
@@ -138,10 +146,29 @@ func TestServeRefuses(t *testing.T) {
 			file := write(t, "hello.yaml", tt.text)
 			code, out, errs := command(t, "", append([]string{"serve", "-f", file, "--admin-listen", "127.0.0.1:0"}, tt.args...)...)
 			got := strings.TrimSpace(strings.ReplaceAll(errs, file, "FILE"))
-			if code != codeFailed || got != tt.want || out != "" {
-				t.Errorf("code %d, %q, want %d, %q", code, out+got, codeFailed, tt.want)
+			if want := cmp.Or(tt.code, codeFailed); code != want || got != tt.want || out != "" {
+				t.Errorf("code %d, %q, want %d, %q", code, out+got, want, tt.want)
 			}
 		})
+	}
+}
+
+// TestServeCannotBegin: a file that is not there and a port that is taken are no
+// findings.
+func TestServeCannotBegin(t *testing.T) {
+	t.Parallel()
+	taken, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	code, _, errs := command(t, "", "serve", "-f", write(t, "hello.yaml", hello), "--listen", taken.Addr().String(), "--admin-listen", "127.0.0.1:0")
+	if code != codeUsage || !strings.Contains(errs, "choose another address by --listen") {
+		t.Errorf("a taken port: code %d, %q", code, errs)
+	}
+	code, _, errs = command(t, "", "serve", "-f", "testdata/nothing.yaml")
+	if want := "testdata/nothing.yaml: no such file or directory\n"; code != codeUsage || errs != want {
+		t.Errorf("no file: code %d, %q, want %d, %q", code, errs, codeUsage, want)
 	}
 }
 

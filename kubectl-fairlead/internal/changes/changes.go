@@ -46,6 +46,21 @@ type Tool struct {
 	Fields []Field
 }
 
+// Sign is what clients see of it: "-" for a tool that is switched off, which
+// leaves their list, "+" for one that comes back, else "~".
+func (t Tool) Sign() string {
+	for _, field := range t.Fields {
+		switch {
+		case field.Path != "state":
+		case field.New == string(fairleadv1alpha1.ToolDisabled):
+			return "-"
+		case field.Old == string(fairleadv1alpha1.ToolDisabled):
+			return "+"
+		}
+	}
+	return "~"
+}
+
 // Spec is how two specs differ. All slices are sorted by name or path.
 type Spec struct {
 	// Added and Removed are names of tools.
@@ -70,7 +85,7 @@ func (s Spec) Summary() string {
 		tools = append(tools, "+"+name)
 	}
 	for _, tool := range s.Changed {
-		tools = append(tools, "~"+tool.Name)
+		tools = append(tools, tool.Sign()+tool.Name)
 	}
 	for _, name := range s.Removed {
 		tools = append(tools, "-"+name)

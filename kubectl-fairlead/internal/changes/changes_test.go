@@ -73,6 +73,10 @@ func TestBetween(t *testing.T) {
 			want: "~one", fields: []string{`one: http.headersFrom[A].secretKeyRef.key: "k" -> "other"`},
 		},
 		{
+			name: "a tool is switched off", replace: []string{"- name: two\n", "- name: two\n  state: Disabled\n"},
+			want: "-two", fields: []string{`two: state: (unset) -> "Disabled"`},
+		},
+		{
 			name: "tools come and go", replace: []string{"name: two", "name: second"},
 			want: "+second -two",
 		},

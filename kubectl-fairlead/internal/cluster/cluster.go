@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -52,7 +53,11 @@ func Config(o Options) (config *rest.Config, namespace string, err error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = o.Kubeconfig
 	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: o.Context})
-	if config, err = loader.ClientConfig(); err != nil {
+	config, err = loader.ClientConfig()
+	if clientcmd.IsEmptyConfig(err) {
+		return nil, "", noCluster(rules.GetLoadingPrecedence())
+	}
+	if err != nil {
 		return nil, "", err
 	}
 	if namespace = o.Namespace; namespace == "" {
@@ -61,6 +66,19 @@ func Config(o Options) (config *rest.Config, namespace string, err error) {
 		}
 	}
 	return config, namespace, nil
+}
+
+// noCluster says what was looked at: the library's own words name a variable of
+// old instead of the file.
+func noCluster(files []string) error {
+	looked := make([]string, len(files))
+	for i, file := range files {
+		looked[i] = file + " names none"
+		if _, err := os.Stat(file); err != nil {
+			looked[i] = file + " does not exist"
+		}
+	}
+	return fmt.Errorf("no kubeconfig file names a cluster: %s", strings.Join(looked, ", "))
 }
 
 // Split reads NAME or NAMESPACE/NAME; the namespace is empty for a bare name.

@@ -187,3 +187,15 @@ func refused(t *testing.T, api *apiserver.Server, c *cluster.Cluster, live *fair
 		}
 	}
 }
+
+// TestNoCluster: the error names the file that was looked for. It is not
+// parallel, for the environment is its input.
+func TestNoCluster(t *testing.T) {
+	t.Setenv("KUBECONFIG", "/no/such/file")
+	t.Setenv("HOME", t.TempDir())
+	_, err := cluster.Open(cluster.Options{})
+	want := "there is no cluster to ask: name one by --kubeconfig or --context: no kubeconfig file names a cluster: /no/such/file does not exist"
+	if err == nil || err.Error() != want {
+		t.Errorf("Open = %v, want %s", err, want)
+	}
+}

@@ -58,7 +58,11 @@ func (s *source) load(ctx context.Context) (*loaded, error) {
 	problems = append(problems, bad...)
 	object, err := s.choose(objects)
 	if err != nil {
-		return nil, &RefusedError{Problems: append(problems, manifest.Problem{File: s.file, Message: err.Error()})}
+		// What could not be read may well hold the MCPServer.
+		if len(problems) == 0 {
+			problems = []manifest.Problem{{File: s.file, Message: err.Error()}}
+		}
+		return nil, &RefusedError{Problems: problems}
 	}
 	server, bad := s.judge.Schema(ctx, object)
 	problems = append(problems, bad...)

@@ -41,6 +41,9 @@ type Problem struct {
 	Path string `json:"path,omitempty"`
 	// Message says what is wrong.
 	Message string `json:"message"`
+	// Unreadable says that there is nothing to judge: no such file, or no right
+	// to read it.
+	Unreadable bool `json:"-"`
 }
 
 // String is "file: object: path: message" without the empty parts.
@@ -94,13 +97,13 @@ func Read(names []string, stdin io.Reader) (objects []*Object, problems []Proble
 	for _, name := range names {
 		files, err := expand(name)
 		if err != nil {
-			problems = append(problems, Problem{File: name, Message: err.Error()})
+			problems = append(problems, Problem{File: name, Message: err.Error(), Unreadable: true})
 			continue
 		}
 		for _, file := range files {
 			data, err := readFile(file, stdin)
 			if err != nil {
-				problems = append(problems, Problem{File: file, Message: err.Error()})
+				problems = append(problems, Problem{File: file, Message: err.Error(), Unreadable: true})
 				continue
 			}
 			found, bad := Parse(file, data)

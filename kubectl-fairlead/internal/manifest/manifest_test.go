@@ -74,8 +74,8 @@ func TestRead(t *testing.T) {
 		t.Errorf("objects (-want +got):\n%s", diff)
 	}
 	want := []manifest.Problem{
-		{File: filepath.Join(dir, "no.yaml"), Message: "no such file or directory"},
-		{File: empty, Message: "the folder holds no .yaml, .yml or .json file"},
+		{File: filepath.Join(dir, "no.yaml"), Message: "no such file or directory", Unreadable: true},
+		{File: empty, Message: "the folder holds no .yaml, .yml or .json file", Unreadable: true},
 	}
 	if diff := cmp.Diff(want, problems); diff != "" {
 		t.Errorf("problems (-want +got):\n%s", diff)
