@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"slices"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -140,6 +141,8 @@ func foreignDeployment() *appsv1.Deployment {
 func ownDeployment(namespace string, change func(*deployment)) *appsv1.Deployment {
 	d := someDeployment("orders-mcp")
 	d.Namespace = namespace
+	d.Spec.Selector = &metav1.LabelSelector{MatchLabels: resources.Selector("orders")}
+	d.Spec.Template.Labels = resources.Selector("orders")
 	claim(d)
 	d.Spec.Template.Spec = corev1.PodSpec{
 		ServiceAccountName: "orders-mcp", AutomountServiceAccountToken: new(false),
@@ -193,7 +196,7 @@ func readSecret(ctx context.Context, c client.Client, namespace string) error {
 }
 
 func attacks() []attack {
-	return append(append(secretAttacks(), podAttacks()...), append(childAttacks(), deploymentAttacks()...)...)
+	return slices.Concat(secretAttacks(), podAttacks(), childAttacks(), inventedAttacks(), deploymentAttacks())
 }
 
 func secretAttacks() []attack {
@@ -311,6 +314,75 @@ func childAttacks() []attack {
 		{name: "an object of another name is created", policy: "children", do: applying(service("payments", map[string]string{"app": "payments"}))},
 		{name: "a child is given away", policy: "children", victims: []client.Object{own}, do: patching(own, `{"metadata":{"ownerReferences":null}}`)},
 	}
+}
+
+// inventedAttacks are new objects of an MCPServer that need not exist: they have
+// its name, labels and owner, and reach what is not its own.
+func inventedAttacks() []attack {
+	const name = "orders-mcp"
+	own := resources.Selector("orders")
+	foreign := map[string]string{"app": "shop"}
+	invented := func(object client.Object) func(context.Context, client.Client, string) error {
+		claim(object)
+		return creating(object)
+	}
+	wall := func(selector metav1.LabelSelector) *networkingv1.NetworkPolicy {
+		return &networkingv1.NetworkPolicy{ObjectMeta: named(name), Spec: networkingv1.NetworkPolicySpec{
+			PodSelector: selector, PolicyTypes: []networkingv1.PolicyType{"Ingress"}, Ingress: []networkingv1.NetworkPolicyIngressRule{{}},
+		}}
+	}
+	budget := func(selector *metav1.LabelSelector) *policyv1.PodDisruptionBudget {
+		return &policyv1.PodDisruptionBudget{ObjectMeta: named(name), Spec: policyv1.PodDisruptionBudgetSpec{MaxUnavailable: new(intstr.FromInt32(0)), Selector: selector}}
+	}
+	scaler := func(kind, target string) *autoscalingv2.HorizontalPodAutoscaler {
+		return &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: named(name), Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
+			ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: kind, Name: target}, MaxReplicas: 100,
+		}}
+	}
+	reaching := func(change func(*corev1.ServiceSpec)) *corev1.Service {
+		s := service(name, own)
+		change(&s.Spec)
+		return s
+	}
+	front := func(host, backend string) *networkingv1.Ingress {
+		return &networkingv1.Ingress{ObjectMeta: named(name), Spec: networkingv1.IngressSpec{Rules: []networkingv1.IngressRule{{
+			Host: host, IngressRuleValue: networkingv1.IngressRuleValue{HTTP: &networkingv1.HTTPIngressRuleValue{Paths: []networkingv1.HTTPIngressPath{{
+				Path: "/", PathType: new(networkingv1.PathTypePrefix),
+				Backend: networkingv1.IngressBackend{Service: &networkingv1.IngressServiceBackend{Name: backend, Port: networkingv1.ServiceBackendPort{Number: 80}}},
+			}}}},
+		}}}}
+	}
+	behindDefault := ingress(name)
+	behindDefault.Spec.Rules = front("a.example.com", name).Spec.Rules
+	wide := metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: resources.LabelServer, Operator: metav1.LabelSelectorOpExists}}}
+	catching := ownDeployment("", func(d *deployment) {
+		d.Spec.Selector, d.Spec.Template.Labels = &metav1.LabelSelector{MatchLabels: foreign}, foreign
+	})
+	list := []attack{
+		{name: "a NetworkPolicy opens all pods to everybody", do: invented(wall(metav1.LabelSelector{}))},
+		{name: "a NetworkPolicy opens the pods of another server", do: invented(wall(metav1.LabelSelector{MatchLabels: resources.Selector("payments")}))},
+		{name: "a NetworkPolicy opens the pods of all servers", do: invented(wall(wide))},
+		{name: "a Service takes the traffic of foreign pods", do: invented(service(name, foreign))},
+		{name: "a Service without a selector takes endpoints of anybody's", do: invented(service(name, nil))},
+		{name: "a Service takes the traffic to a foreign address", do: invented(reaching(func(s *corev1.ServiceSpec) { s.ExternalIPs = []string{"192.0.2.7"} }))},
+		{name: "a Service is published by a load balancer", do: invented(reaching(func(s *corev1.ServiceSpec) { s.Type = corev1.ServiceTypeLoadBalancer }))},
+		{name: "a Service is published on all nodes", do: invented(reaching(func(s *corev1.ServiceSpec) { s.Type = corev1.ServiceTypeNodePort }))},
+		{name: "a Service is another name", do: invented(reaching(func(s *corev1.ServiceSpec) {
+			s.Type, s.ExternalName = corev1.ServiceTypeExternalName, "evil.example.com"
+		}))},
+		{name: "a foreign Deployment is scaled", do: invented(scaler("Deployment", "shop"))},
+		{name: "a StatefulSet of the Deployment's name is scaled", do: invented(scaler("StatefulSet", name))},
+		{name: "evictions of all pods are blocked", do: invented(budget(&metav1.LabelSelector{}))},
+		{name: "evictions of foreign pods are blocked", do: invented(budget(&metav1.LabelSelector{MatchLabels: foreign}))},
+		{name: "a Deployment adopts foreign pods", do: creating(catching)},
+		{name: "an Ingress leads to a foreign Service", do: invented(front("shop.example.com", "shop"))},
+		{name: "an Ingress takes every host", do: invented(front("", name))},
+		{name: "an Ingress leads the rest to a foreign Service", do: invented(behindDefault)},
+	}
+	for i := range list {
+		list[i].policy = "children"
+	}
+	return list
 }
 
 func deploymentAttacks() []attack {
