@@ -23,10 +23,14 @@ import (
 const (
 	firstAsk   = 100 * time.Millisecond
 	longestAsk = 30 * time.Second
+	// brisk is how long after a change pods are asked without a back-off.
+	brisk = 2 * time.Second
 	// slowAsk is for pods that cannot be poked.
 	slowAsk = 10 * time.Second
-	// The kubelet's own copy may be older than the poke, which then did nothing.
-	firstPoke   = 600 * time.Millisecond
+	// The kubelet's own copy may be older than the poke, which then did nothing:
+	// secondPoke follows as soon as it would have synced.
+	secondPoke  = 300 * time.Millisecond
+	thirdPoke   = 600 * time.Millisecond
 	longestPoke = time.Minute
 	// uselessPoke follows a poke that was refused, or after which the pod refused
 	// what it got.
@@ -34,7 +38,9 @@ const (
 	// eager is the number of pokes after which a pod is not expected to follow soon.
 	eager = 6
 	// settled is when a pod that was poked has read all that is new, Secrets too.
-	settled      = time.Second
+	settled = time.Second
+	// period is within what the kubelet syncs a pod on its own.
+	period       = 2 * time.Minute
 	firstRetry   = 250 * time.Millisecond
 	longestRetry = 2 * time.Minute
 	// sweep, give or take a fifth, is for pods that hold what they should, and
@@ -49,11 +55,9 @@ const (
 	tries, restTries = 4, 6
 	// provenPokes is after how many pokes, and provenDelay how long after the last,
 	// a pod's error is about this revision: the first may come before the kubelet
-	// knows of it.
-	provenPokes = 2
+	// knows of it. A pod that cannot be poked has the kubelet's period.
+	provenPokes = 3
 	provenDelay = 500 * time.Millisecond
-	// provenAge is the same for a pod that cannot be poked.
-	provenAge = 2 * time.Minute
 )
 
 // standing is where one pod stands.
@@ -75,9 +79,13 @@ type pod struct {
 	ip     string
 	// mark and refreshed are the two annotations as far as they are known.
 	mark, refreshed string
-	// gone is true if the API server does not know it any more, left if it is
-	// nobody's target any more.
+	// gone is true while the API server says that it does not know it, left if it
+	// is nobody's target any more.
 	gone, left bool
+	// doubtful is true while the pod may be about to get another revision, so that
+	// an answer with the right one may be from before: the goal changed, and changed
+	// back, on its way. It ends with an answer some time after a poke for this goal.
+	doubtful bool
 
 	// due is when to look at it next; index is its place in the agenda, and busy
 	// is true while a request about it runs.
@@ -88,13 +96,14 @@ type pod struct {
 	// known is its last answer; nil before the first.
 	known *answer
 	// failures counts questions without an answer since, and failure is the last.
+	// It stays once the pod counts as unreachable, since it is told.
 	failures int
 	failure  string
 	// asks counts answers since the last poke, pokes those tried for this goal.
 	asks, pokes int
-	// pokedAt is when it was poked last, by this process; nextPoke is when it may
-	// be poked again.
-	pokedAt, nextPoke time.Time
+	// pokedAt is when it was poked last for this goal, by this process; nextPoke is
+	// when it may be poked again, and askedAt when it was asked last.
+	pokedAt, nextPoke, askedAt time.Time
 	// refusal is why the API server does not want it to be poked.
 	refusal string
 }
@@ -113,6 +122,8 @@ func (m *pod) holds() bool {
 func (m *pod) stands(now time.Time) standing {
 	holds := m.holds()
 	switch {
+	case holds && m.failures < restTries && m.doubtful:
+		return unheard
 	case holds && m.failures < restTries:
 		return current
 	case m.failures >= tries:
@@ -121,7 +132,7 @@ func (m *pod) stands(now time.Time) standing {
 		return unheard
 	case m.known.ConfigError == "" || m.known.Revision == m.server.goal.revision:
 		return lagging
-	case attempt(m.mark, m.server.goal.revision) >= provenPokes && now.Sub(m.pokedAt) >= provenDelay, now.Sub(m.server.since) >= provenAge:
+	case attempt(m.mark, m.server.goal.revision) >= provenPokes && now.Sub(m.pokedAt) >= provenDelay, now.Sub(m.server.since) >= period:
 		return refusing
 	}
 	return unheard // It may speak of the revision before.
@@ -131,11 +142,16 @@ func (m *pod) stands(now time.Time) standing {
 // asked instead.
 func (m *pod) poke(now time.Time) map[string]string {
 	goal := &m.server.goal
-	refresh := m.lacksRefresh()
+	// The kubelet may have synced since the last look: that saves a write.
+	stale := m.pokes > 0 && m.askedAt.Before(m.nextPoke) && !m.gone
+	if now.Before(m.nextPoke) || stale {
+		return nil
+	}
 	behind := m.known != nil && !m.holds()
 	// Whoever cannot be asked is poked once, so that the change reaches him.
 	blind := m.known == nil && m.failures >= tries && attempt(m.mark, goal.revision) == 0
-	if now.Before(m.nextPoke) || (!refresh && !behind && !blind) {
+	doubts := m.doubtful && m.pokedAt.IsZero()
+	if !m.gone && !behind && !blind && !doubts && !m.lacksRefresh() {
 		return nil
 	}
 	annotations := map[string]string{
@@ -146,6 +162,9 @@ func (m *pod) poke(now time.Time) map[string]string {
 	}
 	return annotations
 }
+
+// waits says whether the pod lacks anything that it should get.
+func (m *pod) waits() bool { return !m.holds() || m.doubtful || m.lacksRefresh() }
 
 func (m *pod) lacksRefresh() bool {
 	refresh := m.server.goal.refresh
@@ -169,71 +188,111 @@ func attempt(mark, revision string) int {
 // poked notes how a poke went.
 func (m *pod) poked(annotations map[string]string, err error, now time.Time) {
 	refresh := m.lacksRefresh()
+	mark := annotations[fairleadv1alpha1.AnnotationConfigRevision]
+	if attempt(mark, m.server.goal.revision) == 0 {
+		if m.gone = gone(err); err == nil {
+			m.mark = mark
+		}
+		m.due = now // The goal has changed meanwhile.
+		return
+	}
+	m.gone = false
 	switch {
 	case err == nil:
-		m.mark, m.refusal = annotations[fairleadv1alpha1.AnnotationConfigRevision], ""
+		m.mark, m.refusal = mark, ""
 		if value := annotations[fairleadv1alpha1.AnnotationRefreshedAt]; value != "" {
 			m.refreshed = value
 		}
-		if attempt(m.mark, m.server.goal.revision) == 0 {
-			m.due = now // The goal has changed meanwhile.
-			return
-		}
-		m.pokedAt, m.nextPoke = now, now.Add(doubled(firstPoke, m.pokes, longestPoke))
-		m.pokes++
-		if m.pokes > eager || (refresh && m.holds()) {
+		m.pokedAt = now
+		m.pause(now)
+		if m.pokes > eager || (refresh && m.holds() && !m.doubtful) {
 			m.due = now.Add(settled)
 			return
 		}
 		m.asks, m.due = 0, now.Add(firstAsk)
 	case gone(err):
-		m.gone = true
+		// Whoever names the pod is about to hear the same, or knows better.
+		m.gone, m.nextPoke, m.due = true, now.Add(period), now.Add(period)
 	case refused(err):
-		m.refusal = bounded(err.Error(), 256)
+		if m.refusal == "" { // The words of the first: others would be told each time.
+			m.refusal = bounded(err.Error(), 256)
+		}
 		m.nextPoke = now.Add(uselessPoke)
 		m.due = now.Add(firstAsk)
 	default:
-		m.nextPoke = now.Add(doubled(firstPoke, m.pokes, longestPoke))
-		m.pokes++
+		m.pause(now)
 		m.due = now.Add(firstAsk)
 	}
 }
 
+// pause puts the next poke off, the longer the more there were.
+func (m *pod) pause(now time.Time) {
+	wait := secondPoke
+	if m.pokes > 0 {
+		wait = doubled(thirdPoke, m.pokes-1, longestPoke)
+	}
+	m.nextPoke = now.Add(wait)
+	m.pokes++
+}
+
 // heard notes an answer, or its failure.
 func (m *pod) heard(got answer, failure string, now time.Time) {
+	m.askedAt = now
+	refused := m.refusal != "" && now.Sub(m.server.since) >= period
+	if refused {
+		m.refreshed = m.server.goal.refresh // The kubelet has come by itself.
+	}
 	if failure != "" {
-		m.failure = failure
+		if m.failures < tries {
+			m.failure = failure
+		}
 		m.due = now.Add(doubled(firstRetry, m.failures, longestRetry))
 		m.failures++
 		return
 	}
 	m.failures, m.failure = 0, ""
 	m.known = m.server.intern(got)
-	if m.holds() && !m.lacksRefresh() {
-		m.asks, m.pokes, m.refusal = 0, 0, ""
-		m.due = now.Add(time.Duration(float64(sweep) * (0.8 + 0.4*rand.Float64()))) //nolint:gosec // G404: not a secret.
-		if len(m.known.Problems) > 0 {
-			m.due = now.Add(problemSweep)
-		}
+	settled := !m.pokedAt.IsZero() && now.Sub(m.pokedAt) >= settled
+	if m.holds() && (settled || refused) {
+		m.doubtful = false
+	}
+	if m.waits() {
+		m.follow(now)
 		return
 	}
+	m.asks, m.pokes, m.refusal = 0, 0, ""
+	m.due = now.Add(time.Duration(float64(sweep) * (0.8 + 0.4*rand.Float64()))) //nolint:gosec // G404: not a secret.
+	if len(m.known.Problems) > 0 {
+		m.due = now.Add(problemSweep)
+	}
+}
+
+// follow says when to look again at a pod that has answered and lacks something.
+func (m *pod) follow(now time.Time) {
 	longest := longestAsk
 	if m.refusal != "" {
 		longest = slowAsk
 	}
-	m.due = now.Add(grown(firstAsk, m.asks, longest))
-	m.asks++
-	if m.stands(now) == refusing {
-		m.nextPoke = later(m.nextPoke, now.Add(uselessPoke))
-		return
+	m.due = now.Add(firstAsk)
+	if m.refusal != "" || now.Sub(m.server.since) >= brisk {
+		m.due = now.Add(grown(firstAsk, m.asks, longest))
+		m.asks++
 	}
-	m.due = earlier(m.due, later(m.nextPoke, now))
+	switch {
+	case m.stands(now) == refusing:
+		m.nextPoke = later(m.nextPoke, now.Add(uselessPoke))
+	case m.holds() && !m.pokedAt.IsZero():
+		// It was poked, and is only watched until it has settled.
+	default:
+		m.due = earlier(m.due, later(m.nextPoke, now))
+	}
 }
 
-// gone says that the pod that was poked is not there any more.
+// gone says that the pod that was poked is not there any more. Other conflicts
+// are lost races with the kubelet, which writes the status too.
 func gone(err error) bool {
-	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-		return true // A conflict is one of uids: no version is sent.
+	if apierrors.IsNotFound(err) || (apierrors.IsConflict(err) && strings.Contains(err.Error(), "Precondition failed: UID")) {
+		return true
 	}
 	var status apierrors.APIStatus
 	if !apierrors.IsInvalid(err) || !errors.As(err, &status) || status.Status().Details == nil {

@@ -200,7 +200,7 @@ type agenda struct{ queue }
 // put adds a pod, or moves it to its time.
 func (a *agenda) put(member *pod) {
 	switch {
-	case member.busy || member.gone || member.left:
+	case member.busy || member.left:
 	case member.index < 0:
 		heap.Push(&a.queue, member)
 	default:

@@ -104,10 +104,10 @@ func TestPokeThatComesTooEarly(t *testing.T) {
 		w.change(func(p *process) { p.deaf = 1 }, "b")
 		target := w.target("r2")
 		w.pool.Observe(target)
-		want(w, w.after(550*time.Millisecond, target), convergence.Lagging, "b")
-		wantPokes(w, "a config-revision=r2-1", "b config-revision=r2-1")
-		want(w, w.after(850*time.Millisecond, target), convergence.Converged)
-		wantPokes(w, "b config-revision=r2-2")
+		want(w, w.after(300*time.Millisecond, target), convergence.Lagging, "b")
+		wantPokes(w, "a config-revision=r2-1", "b config-revision=r2-1", "b config-revision=r2-2")
+		want(w, w.after(300*time.Millisecond, target), convergence.Converged)
+		wantPokes(w)
 	})
 }
 
@@ -149,7 +149,7 @@ func TestKeys(t *testing.T) {
 		w.pool.Observe(target)
 		got := w.after(500*time.Millisecond, target)
 		want(w, got, convergence.Lagging, "b")
-		wantPokes(w, "a config-revision=r1-5", "b config-revision=r1-5")
+		wantPokes(w, "a config-revision=r1-5", "b config-revision=r1-5", "b config-revision=r1-6")
 		if !slices.Equal(got.KeyIDs, []string{"k2", "k1"}) {
 			w.Errorf("held by all: %v", got.KeyIDs)
 		}
@@ -248,7 +248,7 @@ func TestRefusal(t *testing.T) {
 		if !strings.Contains(got.Message, `1 of 2 pods refuses revision r2 and serve another; pod "b" says: tools[0]: is bad: mend`) {
 			w.Errorf("message %q", got.Message)
 		}
-		wantPokes(w, "a config-revision=r2-1", "b config-revision=r2-1", "b config-revision=r2-2")
+		wantPokes(w, "a config-revision=r2-1", "b config-revision=r2-1", "b config-revision=r2-2", "b config-revision=r2-3")
 		// The mended one: until it is mounted, the pod tells the old error.
 		w.change(func(p *process) { p.mounted = map[string]any{"revision": "r3", "configError": ""} })
 		w.change(func(p *process) { p.deaf = 1 }, "b")
@@ -271,7 +271,7 @@ func TestRefusal(t *testing.T) {
 func TestRestart(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.add(2, "r1")
-		w.change(func(p *process) { p.pod.Poked = "r1-2" })
+		w.change(func(p *process) { p.pod.Poked = "r1-3" })
 		w.change(func(p *process) { p.status["revision"], p.status["configError"] = "r0", "is bad" }, "b")
 		target := w.target("r1")
 		want(w, w.pool.Observe(target), convergence.Pending)
@@ -414,6 +414,151 @@ func TestBound(t *testing.T) {
 	})
 }
 
+// An edit that is taken back at once: the pod still serves what it should, and
+// will serve what it was poked for before.
+func TestEditThatIsTakenBack(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.add(1, "r1")
+		w.change(func(p *process) { p.pod.Poked = "r1-4" })
+		w.converged("r1")
+		w.change(func(p *process) { p.mounted = map[string]any{"revision": "r2"} })
+		back := w.target("r1") // The cache is late, too.
+		w.pool.Observe(w.target("r2"))
+		synctest.Wait()
+		want(w, w.pool.Observe(back), convergence.Pending)
+		want(w, w.after(50*time.Millisecond, back), convergence.Pending)
+		// The second poke overtakes the edit, too.
+		got := w.after(320*time.Millisecond, back)
+		want(w, got, convergence.Lagging, "a")
+		w.change(func(p *process) { p.mounted = map[string]any{"revision": "r1"} })
+		want(w, w.after(2*time.Second, back), convergence.Converged)
+		want(w, w.after(5*time.Minute, back), convergence.Converged)
+		w.change(func(p *process) {
+			if p.status["revision"] != "r1" {
+				w.Errorf("it serves %v", p.status["revision"])
+			}
+		})
+		w.poked()
+		w.asked()
+		w.after(5*time.Minute, back)
+		wantPokes(w)
+		if asked := w.asked(); asked > 1 {
+			w.Errorf("asked %d times at rest", asked)
+		}
+	})
+}
+
+// An edit that is taken back before any pod was touched: a second of doubt, and
+// one poke.
+func TestEditThatNobodyGot(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.add(1, "r1")
+		w.converged("r1")
+		w.pool.Observe(w.target("r2"))
+		back := w.target("r1")
+		want(w, w.pool.Observe(back), convergence.Pending)
+		want(w, w.after(900*time.Millisecond, back), convergence.Pending)
+		want(w, w.after(150*time.Millisecond, back), convergence.Converged)
+		wantPokes(w, "a config-revision=r1-1")
+		if asked := w.asked(); asked > 11 {
+			w.Errorf("asked %d times in a second", asked)
+		}
+	})
+}
+
+// An operator that begins anew finds a pod that was poked for something else.
+func TestRestartInTheMiddle(t *testing.T) {
+	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "a", errors.New("no right"))
+	for _, tt := range []struct {
+		name string
+		err  error
+		wait time.Duration
+	}{
+		{name: "poked", wait: 1100 * time.Millisecond},
+		{name: "not to be poked", err: forbidden, wait: 2*time.Minute + 15*time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inBubble(t, func(w *world) {
+				w.add(1, "r1")
+				w.change(func(p *process) { p.pod.Poked = "r2-1" })
+				w.locked(func() { w.refuse = tt.err })
+				target := w.target("r1")
+				want(w, w.pool.Observe(target), convergence.Pending)
+				want(w, w.after(tt.wait/2, target), convergence.Pending)
+				want(w, w.after(tt.wait/2, target), convergence.Converged)
+				wantPokes(w, "a config-revision=r1-1")
+				if asked := w.asked(); asked > 30 {
+					w.Errorf("asked %d times", asked)
+				}
+			})
+		})
+	}
+}
+
+// Whom the API server does not know is tried again while the target names it.
+func TestPodThatComesBack(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.add(1, "r1")
+		w.converged("r1")
+		w.change(func(p *process) { p.mounted = map[string]any{"revision": "r2"} })
+		w.locked(func() { w.refuse = errGone })
+		target := w.target("r2")
+		w.pool.Observe(target)
+		want(w, w.after(time.Minute, target), convergence.NoPods)
+		w.locked(func() { w.refuse = nil })
+		want(w, w.after(time.Minute+time.Second, target), convergence.Converged)
+		wantPokes(w, "a config-revision=r2-1", "a config-revision=r2-1")
+	})
+}
+
+// A refresh of pods that may not be poked ends when the kubelet has come by itself.
+func TestRefreshWithoutPokes(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.add(2, "r1")
+		w.converged("r1")
+		w.locked(func() {
+			w.refuse = apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "a", errors.New("no right"))
+		})
+		target := w.target("r1")
+		target.Refresh = "2026-11-21T14:00:00Z"
+		w.pool.Observe(target)
+		if got := w.after(110*time.Second, target); got.State != convergence.Converged || got.Refreshed != "" || !got.Slow {
+			w.Errorf("before the kubelet's period is over: %+v", got)
+		}
+		if got := w.after(20*time.Second, target); got.State != convergence.Converged || got.Refreshed != target.Refresh || got.Slow {
+			w.Errorf("after it: %+v", got)
+		}
+		w.poked()
+		w.asked()
+		w.after(time.Hour, target)
+		wantPokes(w)
+		if asked := w.asked(); asked > 2*8 {
+			w.Errorf("2 pods were asked %d times in an hour", asked)
+		}
+	})
+}
+
+// What fails in another way each time is told once: it is a write each time.
+func TestChangingFailures(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.add(30, "r1")
+		w.change(func(p *process) { p.closed = true })
+		target := w.target("r1")
+		w.pool.Observe(target)
+		want(w, w.after(10*time.Second, target), convergence.Unreachable)
+		if told := w.changes(); told > 3 {
+			w.Errorf("told %d times while 30 pods fell silent", told)
+		}
+		for i := range 20 {
+			w.change(func(p *process) { p.closed, p.silent = i%2 == 0, i%2 == 1 })
+			w.after(2*time.Minute, target)
+		}
+		if told := w.changes(); told != 0 {
+			w.Errorf("told %d times although nobody answers", told)
+		}
+	})
+}
+
 // What the API server may answer to a poke.
 func TestAnswersToPokes(t *testing.T) {
 	pods := schema.GroupResource{Resource: "pods"}
@@ -433,6 +578,7 @@ func TestAnswersToPokes(t *testing.T) {
 		{name: "gone", err: errGone, state: convergence.NoPods, pokes: 1},
 		{name: "another pod of that name", err: apierrors.NewConflict(pods, "a", errors.New("Precondition failed: UID")), state: convergence.NoPods, pokes: 1},
 		{name: "another uid", err: invalid("metadata.uid"), state: convergence.NoPods, pokes: 1},
+		{name: "a lost race with the kubelet", err: apierrors.NewConflict(pods, "a", errors.New("the object has been modified; please apply your changes to the latest version and try again")), state: convergence.Lagging, pokes: 10},
 		{name: "overload", err: apierrors.NewTooManyRequests("later", 1), state: convergence.Lagging, pokes: 10},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -13,8 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// quiet is the least time between two tellings of which pods lag: they catch up
-// one by one, and each telling is a status write.
+// quiet is the least time between two tellings of which pods lag, refuse or are
+// silent: they follow each other one by one, and each telling is a status write.
 const quiet = time.Second
 
 // goal is what all pods of a server should hold.
@@ -54,16 +54,29 @@ func (s *server) aim(to goal, now time.Time) {
 	if s.goal.equal(to) {
 		return
 	}
+	on := s.goal.revision != to.revision
+	for _, member := range s.pods {
+		// What is on its way to it may come yet, even if it serves the goal now.
+		if on && !member.arrived(now) {
+			member.doubtful = true
+		}
+	}
 	s.goal, s.since = to, now
 	for _, member := range s.pods {
 		member.aim(now)
 	}
 }
 
+// arrived says whether the pod has got the revision of the goal, and if only to
+// refuse it.
+func (m *pod) arrived(now time.Time) bool {
+	return m.known != nil && (m.known.Revision == m.server.goal.revision || m.stands(now) == refusing)
+}
+
 // aim begins anew for another goal.
 func (m *pod) aim(now time.Time) {
 	m.asks, m.failures, m.failure, m.refusal = 0, 0, "", ""
-	m.pokes, m.nextPoke, m.due = 0, now, now
+	m.pokes, m.pokedAt, m.nextPoke, m.due = 0, time.Time{}, now, now
 }
 
 // meet makes the pods those that are given, and returns those that have left.
@@ -74,6 +87,7 @@ func (s *server) meet(pods []Pod, now time.Time) (left []*pod) {
 		i := slices.IndexFunc(before, func(m *pod) bool { return m.uid == p.UID })
 		if i < 0 {
 			member := &pod{server: s, name: p.Name, uid: p.UID, ip: p.IP, mark: p.Poked, refreshed: p.Refreshed, index: -1}
+			member.doubtful = p.Poked != "" && attempt(p.Poked, s.goal.revision) == 0
 			member.aim(now)
 			s.pods = append(s.pods, member)
 			continue
@@ -125,8 +139,9 @@ func (s *server) tellLater(member *pod, now time.Time) bool {
 	if reflect.DeepEqual(s.told, s.report) {
 		return false
 	}
-	lagged, lags := s.told.State == Lagging, s.report.State == Lagging
-	if soon := s.toldAt.Add(quiet); lagged && lags && s.told.Slow == s.report.Slow && now.Before(soon) {
+	same := s.told.State == s.report.State && s.told.Slow == s.report.Slow
+	named := s.report.State == Lagging || s.report.State == Refused || s.report.State == Unreachable
+	if soon := s.toldAt.Add(quiet); same && named && now.Before(soon) {
 		member.due = earlier(member.due, soon)
 		return false
 	}
@@ -153,9 +168,7 @@ func (s *server) sum() {
 		if at := member.stands(now); (at == lagging || at == refusing) && len(report.Lagging) < maxLagging {
 			report.Lagging = append(report.Lagging, member.name)
 		}
-		if member.refusal != "" && (!member.holds() || member.lacksRefresh()) {
-			report.Slow = true
-		}
+		report.Slow = report.Slow || (member.refusal != "" && member.waits())
 	}
 	if !slices.ContainsFunc(members, (*pod).lacksRefresh) {
 		s.honoured = s.goal.refresh
