@@ -31,7 +31,7 @@ func refreshCommand(s streams) *cobra.Command {
 		Use:   "refresh NAME",
 		Short: "Make the pods of a server read their Secrets now",
 		Long: `Make the pods of a server read their Secrets and ConfigMaps now, and wait until
-all have. Without it a changed Secret reaches them within 90 seconds: so this is
+all have. Without it a changed Secret reaches them after 60 to 90 s: so this is
 how a key is revoked at once. No pod is restarted and no other stream is cut.
 
 It sets the annotation ` + fairleadv1alpha1.AnnotationRefreshRequestedAt + ` of the MCPServer.`,
