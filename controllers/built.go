@@ -116,7 +116,7 @@ func (r *Reconciler) build(in resources.Input) (*built, error) {
 	if err != nil {
 		return nil, err
 	}
-	fresh := &built{key: key, objects: objects, tools: toolsStatus(objects), names: slices.Sorted(slices.Values(toolNames(objects)))}
+	fresh := &built{key: key, objects: objects, tools: toolsStatus(objects.Program.Server, objects.Revision), names: slices.Sorted(slices.Values(toolNames(objects.Program.Server)))}
 	objects.Program = nil // Compiled expressions are many times larger than all else.
 	r.built.add(fresh)
 	return fresh, nil
@@ -124,9 +124,9 @@ func (r *Reconciler) build(in resources.Input) (*built, error) {
 
 // toolNames returns the names of all tools that are offered, in the order of the
 // spec.
-func toolNames(objects *resources.Objects) []string {
+func toolNames(server *config.Server) []string {
 	var names []string
-	for _, tool := range objects.Program.Server.Tools {
+	for _, tool := range server.Tools {
 		if tool.State != config.StateDisabled {
 			names = append(names, tool.Name)
 		}
@@ -134,11 +134,11 @@ func toolNames(objects *resources.Objects) []string {
 	return names
 }
 
-func toolsStatus(objects *resources.Objects) *fairleadv1alpha1.ToolsStatus {
-	names := toolNames(objects)
+func toolsStatus(server *config.Server, revision string) *fairleadv1alpha1.ToolsStatus {
+	names := toolNames(server)
 	return &fairleadv1alpha1.ToolsStatus{
 		Count:    int32(len(names)), //nolint:gosec // G115: at most 256.
 		Names:    names[:min(len(names), maxStatusTools)],
-		Revision: objects.Revision,
+		Revision: revision,
 	}
 }

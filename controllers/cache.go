@@ -147,6 +147,15 @@ func with(annotations, more map[string]string) map[string]string {
 // to make the kubelet look, and what stands for the pod's ConfigMap.
 var podAnnotations = []string{fairleadv1alpha1.AnnotationConfigRevision, fairleadv1alpha1.AnnotationRefreshedAt, cachedConfigMap}
 
+// controllerOf returns what tells by whom a pod was made.
+func controllerOf(pod *corev1.Pod) []metav1.OwnerReference {
+	owner := metav1.GetControllerOf(pod)
+	if owner == nil {
+		return nil
+	}
+	return []metav1.OwnerReference{{Kind: owner.Kind, Name: owner.Name, Controller: owner.Controller}}
+}
+
 // reducePod keeps who a pod is, what it was given and what stops it.
 func reducePod(in any) (any, error) {
 	pod, ok := in.(*corev1.Pod)
@@ -166,7 +175,7 @@ func reducePod(in any) (any, error) {
 		TypeMeta: pod.TypeMeta,
 		ObjectMeta: metav1.ObjectMeta{
 			Name: pod.Name, Namespace: pod.Namespace, UID: pod.UID, ResourceVersion: pod.ResourceVersion,
-			Labels: pod.Labels, Annotations: annotations, DeletionTimestamp: pod.DeletionTimestamp, CreationTimestamp: pod.CreationTimestamp,
+			Labels: pod.Labels, Annotations: annotations, OwnerReferences: controllerOf(pod), DeletionTimestamp: pod.DeletionTimestamp, CreationTimestamp: pod.CreationTimestamp,
 		},
 		Status: corev1.PodStatus{Phase: pod.Status.Phase, PodIP: pod.Status.PodIP},
 	}

@@ -4,6 +4,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -161,7 +162,8 @@ func (r *Reconciler) applyAll(ctx context.Context, seen *observation, made *buil
 		}
 	}
 	if kept {
-		seen.deployment, err = r.patchKept(ctx, seen.deployment, made.objects.Deployment.Spec.Replicas, strings.Join(seen.ring.IDs(), ","))
+		replicas := cmp.Or(made.objects.Deployment.Spec.Replicas, awake(seen.deployment, made.objects.HPA))
+		seen.deployment, err = r.patchKept(ctx, seen.deployment, replicas, strings.Join(seen.ring.IDs(), ","))
 	}
 	return err
 }

@@ -4,6 +4,7 @@
 package controllers
 
 import (
+	"fmt"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -12,6 +13,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	fairleadv1alpha1 "fairlead.dev/fairlead/api/v1alpha1"
+	"fairlead.dev/fairlead/controllers/resources"
 )
 
 // maxMessage bounds a condition's message in bytes (metav1.Condition).
@@ -59,14 +61,25 @@ func available(seen *observation) metav1.Condition {
 			c.Message = "pods answer with the configuration that was accepted last"
 		}
 	case scaledToZero(seen):
-		c.Status, c.Reason, c.Message = metav1.ConditionFalse, fairleadv1alpha1.ReasonScaledToZero, zeroMessage
+		c.Status, c.Reason, c.Message = metav1.ConditionFalse, fairleadv1alpha1.ReasonScaledToZero, zeroMessage(seen)
 	default:
 		c.Status, c.Reason, c.Message = metav1.ConditionFalse, fairleadv1alpha1.ReasonPodsNotReady, "no pod answers"
 	}
 	return c
 }
 
-const zeroMessage = "spec.replicas is 0: set it to 1 or more to serve"
+// zeroMessage says who must bring the first pod.
+func zeroMessage(seen *observation) string {
+	spec := seen.server.Spec.Autoscaling
+	if spec == nil {
+		return "spec.replicas is 0: set it to 1 or more to serve"
+	}
+	command := fmt.Sprintf("kubectl scale deployment %s --namespace %s --replicas=1", resources.Name(seen.server.Name), seen.server.Namespace)
+	if spec.ManagedBy == fairleadv1alpha1.ManagedByExternal {
+		return "the Deployment is scaled to 0: the autoscaler that spec.autoscaling leaves it to must bring the first pod, which a HorizontalPodAutoscaler never does; or run: " + command
+	}
+	return "the Deployment is scaled to 0, where its HorizontalPodAutoscaler leaves it: run: " + command
+}
 
 // ready is about the current generation. Its reason is the first thing that
 // keeps it from serving.
@@ -79,7 +92,7 @@ func ready(seen *observation) metav1.Condition {
 		c.Status, c.Reason = metav1.ConditionUnknown, fairleadv1alpha1.ReasonPaused
 		c.Message = "spec.managementState is Paused: whether this generation serves is not known until it is Managed"
 	case scaledToZero(seen):
-		c.Reason, c.Message = fairleadv1alpha1.ReasonScaledToZero, zeroMessage
+		c.Reason, c.Message = fairleadv1alpha1.ReasonScaledToZero, zeroMessage(seen)
 	case seen.deployment != nil && rolledOut(seen.deployment):
 		return served(seen)
 	case seen.failure != "":

@@ -7,6 +7,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -138,11 +139,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	status := computeStatus(seen)
 	r.tellRollouts(seen, status)
-	if err := r.recordHistory(ctx, seen, status); err != nil {
-		return ctrl.Result{}, err
-	}
+	record, unrecorded := r.recordHistory(ctx, seen, status)
 	settle, err := r.report(ctx, seen, status)
-	return ctrl.Result{RequeueAfter: soonest(retry, settle, r.keysWait(seen), r.nextEpoch(seen))}, err
+	if err := errors.Join(err, unrecorded); err != nil {
+		return ctrl.Result{}, err // A history that cannot be written keeps no status from being true.
+	}
+	return ctrl.Result{RequeueAfter: soonest(retry, settle, record, r.keysWait(seen), r.nextEpoch(seen))}, nil
 }
 
 // forget drops all that is known about a server that is gone.

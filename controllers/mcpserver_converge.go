@@ -4,6 +4,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -104,7 +105,7 @@ func (r *Reconciler) convergeFrozen(ctx context.Context, seen *observation, in r
 	if err := r.applyObjects(ctx, seen, objects); err != nil {
 		return err
 	}
-	seen.deployment, err = r.patchKept(ctx, seen.deployment, scaling.Replicas, "")
+	seen.deployment, err = r.patchKept(ctx, seen.deployment, cmp.Or(scaling.Replicas, awake(seen.deployment, scaling.HPA)), "")
 	return err
 }
 

@@ -6,13 +6,17 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"slices"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	fairleadv1alpha1 "fairlead.dev/fairlead/api/v1alpha1"
+	"fairlead.dev/fairlead/controllers/history"
 	"fairlead.dev/fairlead/controllers/resources"
 	"fairlead.dev/fairlead/runtime/config"
 )
@@ -34,9 +38,13 @@ func (r *Reconciler) keepLastGood(ctx context.Context, server *fairleadv1alpha1.
 	if err != nil {
 		return fmt.Errorf("failed to read ConfigMap %q: %w", next.name, err)
 	}
+	records, err := r.records(ctx, server)
+	if err != nil {
+		return err
+	}
 	data, _ := next.desired["data"].(map[string]any)
 	text, _ := data[resources.ServerFile].(string)
-	good := lastGood(live, text, func(text string) bool { return servedByAll(server, text) })
+	good := lastGood(live, text, func(text string) bool { return servedByAll(server, records, text) })
 	if good == "" || data == nil {
 		return nil
 	}
@@ -60,14 +68,22 @@ func lastGood(live *corev1.ConfigMap, next string, served func(text string) bool
 	return ""
 }
 
-// servedByAll reports whether a configuration is the one that all pods served
-// when they were last asked.
-func servedByAll(server *fairleadv1alpha1.MCPServer, text string) bool {
-	if server.Status.Tools == nil || !meta.IsStatusConditionTrue(server.Status.Conditions, fairleadv1alpha1.ConditionConverged) {
+// servedByAll reports whether a configuration is one that all pods served: when
+// they were last asked, or, while nobody asks or can, when it was recorded.
+func servedByAll(server *fairleadv1alpha1.MCPServer, records []appsv1.ControllerRevision, text string) bool {
+	parsed, err := config.Decode([]byte(text))
+	if err != nil || parsed.Revision == "" {
 		return false
 	}
-	parsed, err := config.Decode([]byte(text))
-	return err == nil && parsed.Revision != "" && parsed.Revision == server.Status.Tools.Revision
+	converged := meta.FindStatusCondition(server.Status.Conditions, fairleadv1alpha1.ConditionConverged)
+	if tools := server.Status.Tools; tools != nil && tools.Revision == parsed.Revision && converged != nil {
+		if converged.Status == metav1.ConditionTrue || converged.Reason == fairleadv1alpha1.ReasonConfigRefused {
+			return converged.Status == metav1.ConditionTrue
+		}
+	}
+	return slices.ContainsFunc(records, func(record appsv1.ControllerRevision) bool {
+		return record.Annotations[history.AnnotationRevision] == parsed.Revision
+	})
 }
 
 // annotate sets an annotation of a rendered object.

@@ -66,7 +66,7 @@ func (r *Reconciler) applyDeployment(ctx context.Context, seen *observation, mad
 		return r.apply(ctx, s)
 	}
 	if live := seen.deployment; live != nil && live.Annotations[resources.AnnotationReplicasOwner] != resources.OwnerAutoscaler {
-		if err := r.handOver(ctx, s, ptr.Deref(live.Spec.Replicas, 1)); err != nil {
+		if err := r.handOver(ctx, s, ptr.Deref(awake(live, made.objects.HPA), ptr.Deref(live.Spec.Replicas, 1))); err != nil {
 			return err
 		}
 	}
@@ -81,6 +81,16 @@ func (r *Reconciler) applyDeployment(ctx context.Context, seen *observation, mad
 	}
 	s.uid = s.live.GetUID()
 	return r.handOver(ctx, s, *hpa.Spec.MinReplicas)
+}
+
+// awake returns the least number of pods of our autoscaler for a Deployment that
+// it has yet to take over and that has none: an autoscaler never brings the first
+// pod. It returns nil where there is nothing to wake.
+func awake(live *appsv1.Deployment, hpa *autoscalingv2.HorizontalPodAutoscaler) *int32 {
+	if hpa == nil || ptr.Deref(live.Spec.Replicas, 1) != 0 || live.Annotations[resources.AnnotationReplicasOwner] == resources.OwnerAutoscaler {
+		return nil
+	}
+	return hpa.Spec.MinReplicas
 }
 
 // handOver makes handoverOwner an owner of spec.replicas.

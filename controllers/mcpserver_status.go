@@ -41,8 +41,13 @@ type observation struct {
 	paused bool
 	// rejected is why the spec was not applied; nil if it was.
 	rejected *rejection
-	// made is what was applied; nil if nothing was.
+	// made is what was applied; nil if not all of it was.
 	made *built
+	// given is the revision in the ConfigMap that the pods mount, looked up while
+	// made does not tell; empty if there is none.
+	given string
+	// catalog is what given offers, if the old status is about another revision.
+	catalog *fairleadv1alpha1.ToolsStatus
 	// deployment is the server's, as it is after applying; nil without one.
 	deployment *appsv1.Deployment
 	// ring are the session keys that the server should have.
@@ -72,15 +77,13 @@ func newObservation(server *fairleadv1alpha1.MCPServer) *observation {
 type rejection struct{ reason, message string }
 
 // revision is that of the configuration which the pods were given; empty if they
-// were given none. While a spec is rejected it is that of the last accepted one.
+// were given none. While a spec is rejected that is another than the spec's, and
+// the old status may be about one that was applied before it.
 func (s *observation) revision() string {
-	switch {
-	case s.made != nil:
+	if s.made != nil {
 		return s.made.tools.Revision
-	case s.server.Status.Tools != nil:
-		return s.server.Status.Tools.Revision
 	}
-	return ""
+	return s.given
 }
 
 // inFlight reports whether a witness is about to say more.
@@ -156,14 +159,18 @@ func computeStatus(seen *observation) fairleadv1alpha1.MCPServerStatus {
 // toolsOf returns the catalog that the pods were given, and who lags.
 func toolsOf(seen *observation) *fairleadv1alpha1.ToolsStatus {
 	tools := seen.server.Status.Tools.DeepCopy()
-	if seen.made != nil {
+	switch {
+	case seen.made != nil:
 		tools = seen.made.tools.DeepCopy()
+	case seen.catalog != nil:
+		tools = seen.catalog
 	}
-	if tools == nil || seen.converged == nil {
-		return tools
+	if tools == nil {
+		return nil
 	}
 	tools.Lagging = nil
 	switch {
+	case seen.converged == nil: // Nobody is asked, so nobody is known to lag.
 	case seen.converged.State == convergence.Lagging || seen.converged.State == convergence.Refused:
 		tools.Lagging = slices.Clone(seen.converged.Lagging)
 	case seen.converged.State == convergence.Pending && seen.stands():

@@ -24,6 +24,8 @@ type notes struct {
 	keysBroken bool
 	// keysWritten is when the session keys were last written.
 	keysWritten time.Time
+	// recorded is the spec whose record is known to be in the history.
+	recorded written
 	// unsettled is since when a status waits to be written, because what was
 	// just begun may be over in a moment; zero if none does.
 	unsettled time.Time

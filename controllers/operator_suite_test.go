@@ -221,6 +221,14 @@ func (p *pods) target(server client.Object) convergence.Target {
 	return p.targets[client.ObjectKeyFromObject(server)]
 }
 
+// verified reports whether a client asks a server.
+func (p *pods) verified(server client.Object) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, asks := p.served[client.ObjectKeyFromObject(server)]
+	return asks
+}
+
 // clients returns the verifier's part.
 func (p *pods) clients() *clients { return (*clients)(p) }
 

@@ -121,10 +121,15 @@ func serverOfPod(_ context.Context, pod client.Object) []reconcile.Request {
 }
 
 // podStateChanged lets through what a status may tell of. A pod that comes or
-// goes shows in its Deployment.
+// goes shows in its Deployment, but for one that was ready when the cache first
+// heard of it, after a gap: its Deployment may have shown it before. At the start
+// every server is looked at anyway.
 func podStateChanged() predicate.Predicate {
 	return predicate.Funcs{
-		CreateFunc: func(event.CreateEvent) bool { return false },
+		CreateFunc: func(e event.CreateEvent) bool {
+			pod, ok := e.Object.(*corev1.Pod)
+			return ok && !e.IsInInitialList && podReady(pod)
+		},
 		DeleteFunc: func(event.DeleteEvent) bool { return false },
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			before, ok := e.ObjectOld.(*corev1.Pod)

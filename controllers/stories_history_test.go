@@ -5,9 +5,16 @@ package controllers_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	fairleadv1alpha1 "fairlead.dev/fairlead/api/v1alpha1"
 	"fairlead.dev/fairlead/controllers/history"
@@ -57,4 +64,94 @@ func TestStoryHistory(t *testing.T) {
 	if got := s.records(server)[0].Name; got != before {
 		t.Errorf("a spec that was refused has record %s", got)
 	}
+}
+
+// forbidHistory makes a policy refuse records in the story's namespace until the
+// returned function is called.
+func (s *story) forbidHistory() (allow func()) {
+	s.Helper()
+	policy := &admissionregistrationv1.ValidatingAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: s.namespace}}
+	policy.Spec.MatchConstraints = &admissionregistrationv1.MatchResources{
+		NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: s.namespace}},
+		ResourceRules: []admissionregistrationv1.NamedRuleWithOperations{{RuleWithOperations: admissionregistrationv1.RuleWithOperations{
+			Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create},
+			Rule:       admissionregistrationv1.Rule{APIGroups: []string{"apps"}, APIVersions: []string{"*"}, Resources: []string{"controllerrevisions"}},
+		}}},
+	}
+	policy.Spec.Validations = []admissionregistrationv1.Validation{{Expression: "false", Message: "no history here"}}
+	binding := &admissionregistrationv1.ValidatingAdmissionPolicyBinding{ObjectMeta: metav1.ObjectMeta{Name: s.namespace}}
+	binding.Spec.PolicyName = s.namespace
+	binding.Spec.ValidationActions = []admissionregistrationv1.ValidationAction{admissionregistrationv1.Deny}
+	s.create(policy)
+	s.create(binding)
+	s.eventually(func() string {
+		probe := named(s, &appsv1.ControllerRevision{}, "probe")
+		if err := suite.admin.Create(s.ctx, probe, client.DryRunAll); err == nil {
+			return "the policy is not in force"
+		}
+		return ""
+	})
+	return func() { s.delete(binding); s.delete(policy) }
+}
+
+// A history that cannot be written keeps no status from being true, and is
+// written when it can be.
+func TestStoryHistoryIsRefused(t *testing.T) {
+	t.Parallel()
+	s := newStory(t)
+	allow := s.forbidHistory()
+	server := s.serving("orders")
+	if got := s.records(server); len(got) != 0 {
+		t.Fatalf("%d records in spite of the policy", len(got))
+	}
+	before := server.ResourceVersion
+	allow()
+	s.eventually(func() string {
+		if got := len(s.records(server)); got != 1 {
+			return fmt.Sprintf("%d records, want 1", got)
+		}
+		return ""
+	})
+	if s.read(server); server.ResourceVersion != before {
+		t.Errorf("the status was written again:%s", describe(server))
+	}
+	var events corev1.EventList
+	s.list(&events)
+	told := slices.DeleteFunc(events.Items, func(e corev1.Event) bool { return e.Reason != "Serving" })
+	if len(told) != 1 || told[0].Count > 1 || (told[0].Series != nil && told[0].Series.Count > 1) {
+		t.Errorf("the server came to serve in these events, want one: %+v", told)
+	}
+}
+
+// A server that is deleted and created again finds the records of the first one,
+// until the garbage collector comes: it gets its own then.
+func TestStoryHistoryOfANewServerOfTheSameName(t *testing.T) {
+	t.Parallel()
+	s := newStory(t)
+	server := s.serving("orders")
+	old := s.records(server)[0]
+	s.delete(server)
+	for _, child := range append(
+		s.children(server), s.secret(server),
+		named(s, &policyv1.PodDisruptionBudget{}, "orders-mcp"), named(s, &networkingv1.NetworkPolicy{}, "orders-mcp"), named(s, &networkingv1.Ingress{}, "orders-mcp"),
+	) {
+		if s.exists(child) {
+			s.delete(child)
+		}
+	}
+	next := s.serving("orders")
+	if got := s.records(next); len(got) != 0 {
+		t.Fatalf("%d records of the new server, though the old ones are there", len(got))
+	}
+	s.read(&old)
+	if old.Revision != 1 || !metav1.IsControlledBy(&old, server) {
+		t.Errorf("the record of the old server was changed: %+v", old)
+	}
+	s.delete(&old)
+	s.eventually(func() string {
+		if got := len(s.records(next)); got != 1 {
+			return fmt.Sprintf("%d records of the new server, want 1", got)
+		}
+		return ""
+	})
 }

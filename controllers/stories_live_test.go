@@ -11,7 +11,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	fairleadv1alpha1 "fairlead.dev/fairlead/api/v1alpha1"
 	"fairlead.dev/fairlead/controllers/convergence"
@@ -251,7 +253,7 @@ func TestStoryRefresh(t *testing.T) {
 }
 
 // TestStoryPodsAreAsked: those that are ready and mount the configuration of now,
-// none that is leaving or of an older template.
+// none that is leaving or of an older template, nor one that only looks alike.
 func TestStoryPodsAreAsked(t *testing.T) {
 	t.Parallel()
 	s := newStory(t)
@@ -259,6 +261,11 @@ func TestStoryPodsAreAsked(t *testing.T) {
 	configMap := slices.Collect(maps.Keys(s.configMaps(server)))[0]
 	s.pod(server, "orders-mcp-new", configMap)
 	s.pod(server, "orders-mcp-old", "orders-mcp-11111111")
+	alike := named(s, &corev1.Pod{}, "of-somebody-else")
+	s.own(server, alike)
+	alike.OwnerReferences[0].Name = "other-" + alike.Labels[appsv1.DefaultDeploymentUniqueLabelKey]
+	alike.Spec = corev1.PodSpec{Containers: []corev1.Container{{Name: "runtime", Image: "x"}}, Volumes: []corev1.Volume{serverVolume(configMap)}}
+	s.start(alike)
 	s.eventually(func() string {
 		var names []string
 		for _, pod := range s.pods.target(server).Pods {
@@ -275,14 +282,36 @@ func TestStoryPodsAreAsked(t *testing.T) {
 func (s *story) pod(server *fairleadv1alpha1.MCPServer, name, configMap string) *corev1.Pod {
 	s.Helper()
 	pod := named(s, &corev1.Pod{}, name)
-	s.read(s.deployment(server))
+	s.own(server, pod)
+	pod.Spec.Containers = []corev1.Container{{Name: "runtime", Image: "x"}}
+	pod.Spec.Volumes = []corev1.Volume{serverVolume(configMap)}
+	s.start(pod)
+	return pod
+}
+
+// serverVolume is that of a configuration.
+func serverVolume(configMap string) corev1.Volume {
+	return corev1.Volume{Name: "server", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
+		LocalObjectReference: corev1.LocalObjectReference{Name: configMap},
+	}}}
+}
+
+// own makes a pod look as the ReplicaSet controller does.
+func (s *story) own(server *fairleadv1alpha1.MCPServer, pod *corev1.Pod) {
+	s.Helper()
+	const hash = "5d4f8c7b9"
 	deployment := s.deployment(server)
 	s.read(deployment)
-	pod.Labels = deployment.Spec.Template.Labels
-	pod.Spec.Containers = []corev1.Container{{Name: "runtime", Image: "x"}}
-	pod.Spec.Volumes = []corev1.Volume{{Name: "server", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
-		LocalObjectReference: corev1.LocalObjectReference{Name: configMap},
-	}}}}
+	pod.Labels = maps.Clone(deployment.Spec.Template.Labels)
+	pod.Labels[appsv1.DefaultDeploymentUniqueLabelKey] = hash
+	pod.OwnerReferences = []metav1.OwnerReference{{
+		APIVersion: "apps/v1", Kind: "ReplicaSet", Name: deployment.Name + "-" + hash, UID: deployment.UID, Controller: new(true),
+	}}
+}
+
+// start creates a pod that is ready at once.
+func (s *story) start(pod *corev1.Pod) {
+	s.Helper()
 	s.create(pod)
 	pod.Status = corev1.PodStatus{
 		Phase: corev1.PodRunning, PodIP: "10.0.0.7", PodIPs: []corev1.PodIP{{IP: "10.0.0.7"}},
@@ -291,7 +320,177 @@ func (s *story) pod(server *fairleadv1alpha1.MCPServer, name, configMap string) 
 	if err := suite.admin.Status().Update(s.ctx, pod); err != nil {
 		s.Fatal(err)
 	}
-	return pod
+}
+
+// A pod that serves and was not asked yet is one whose configuration nobody
+// knows.
+func TestStoryAPodIsNotAskedYet(t *testing.T) {
+	t.Parallel()
+	s := newStory(t)
+	server := s.serving("orders")
+	configMap := slices.Collect(maps.Keys(s.configMaps(server)))[0]
+	s.pod(server, "orders-mcp-one", configMap)
+	s.wantAsked(server, 1)
+	describeTool(s, server, "two")
+	s.want(server, "Converged=False/Propagating", "Ready=False/Propagating", "Verified=Unknown/Pending")
+	s.pod(server, "orders-mcp-two", configMap)
+	s.want(server, "Converged=True/AllPodsCurrent", "Ready=True/Serving")
+	s.wantAsked(server, 2)
+}
+
+func (s *story) wantAsked(server *fairleadv1alpha1.MCPServer, want int) {
+	s.Helper()
+	s.eventually(func() string {
+		if got := len(s.pods.target(server).Pods); got != want {
+			return fmt.Sprintf("%d pods are asked, want %d", got, want)
+		}
+		return ""
+	})
+}
+
+// Pods are asked for what they mount, whatever the status told last: here it
+// never told of the edit that they have.
+func TestStoryBrokenEditAfterAGoodOne(t *testing.T) {
+	t.Parallel()
+	s := newStory(t)
+	server := s.serving("orders")
+	first := server.Status.Tools.Revision
+	s.podsSay(func(t convergence.Target) convergence.Report {
+		return convergence.Report{Revision: t.Revision, State: convergence.Pending}
+	})
+	edit(s, server, func(m *fairleadv1alpha1.MCPServer) { m.Spec.Tools[0].Name = "renamed" })
+	s.eventually(func() string {
+		if s.given(server) == first {
+			return "the edit is not applied"
+		}
+		return ""
+	})
+	edit(s, server, func(m *fairleadv1alpha1.MCPServer) {
+		m.Spec.Tools[0].Name = "broken"
+		m.Spec.Tools[0].HTTP.Query = map[string]fairleadv1alpha1.TemplateString{"a": "${"}
+	})
+	s.want(server, "Accepted=False/InvalidSpec", "Ready=False/InvalidSpec")
+	s.wantGiven(server)
+	if got := server.Status.Tools.Names; !slices.Contains(got, "renamed") {
+		t.Errorf("the tools are %q, want those that the pods were given", got)
+	}
+	s.podsSay(nil)
+	s.want(server, "Converged=True/AllPodsCurrent")
+	s.wantGiven(server)
+}
+
+// An edit of which a later part is refused has reached the pods all the same.
+func TestStoryEditIsRefusedHalfway(t *testing.T) {
+	t.Parallel()
+	s := newStory(t)
+	server := s.serving("minimal")
+	edit(s, server, func(m *fairleadv1alpha1.MCPServer) {
+		m.Spec.Tools[0].Description = "two"
+		m.Spec.Pod = &fairleadv1alpha1.Pod{Tolerations: []corev1.Toleration{{Key: "a", Operator: "Sometimes"}}}
+	})
+	s.want(server, "Accepted=False/ApplyRefused", "Converged=True/AllPodsCurrent")
+	s.wantGiven(server)
+}
+
+// given returns the revision in the server's only ConfigMap.
+func (s *story) given(server *fairleadv1alpha1.MCPServer) string {
+	s.Helper()
+	for _, configMap := range s.configMaps(server) {
+		parsed, err := config.Decode([]byte(configMap.Data[resources.ServerFile]))
+		if err != nil {
+			s.Fatal(err)
+		}
+		return parsed.Revision
+	}
+	s.Fatal("there is no ConfigMap")
+	return ""
+}
+
+// wantGiven waits until pods are asked for the revision that they mount, and the
+// status tells of it.
+func (s *story) wantGiven(server *fairleadv1alpha1.MCPServer) {
+	s.Helper()
+	s.eventually(func() string {
+		s.read(server)
+		given, asked, told := s.given(server), s.pods.target(server).Revision, server.Status.Tools.Revision
+		if given != asked || given != told {
+			return fmt.Sprintf("pods mount %s and are asked for %s, the status tells of %s", given, asked, told)
+		}
+		return ""
+	})
+}
+
+// What served is the last good configuration although nobody asks at the moment.
+func TestStoryLastGoodAfterAPause(t *testing.T) {
+	t.Parallel()
+	s := newStory(t)
+	server := s.serving("orders")
+	first := server.Spec.Tools[0].Description
+	edit(s, server, func(m *fairleadv1alpha1.MCPServer) { m.Spec.ManagementState = fairleadv1alpha1.Paused })
+	s.want(server, "Converged=Unknown/Paused")
+	edit(s, server, func(m *fairleadv1alpha1.MCPServer) {
+		m.Spec.ManagementState, m.Spec.Tools[0].Description = fairleadv1alpha1.Managed, "two"
+	})
+	s.wantFiles(server, "two", first)
+	s.want(server, "Ready=True/Serving")
+
+	s.podsSay(func(t convergence.Target) convergence.Report {
+		return convergence.Report{Revision: t.Revision, State: convergence.Unreachable, Message: "open port 8081"}
+	})
+	s.want(server, "Converged=Unknown/Unreachable")
+	describeTool(s, server, "three")
+	s.wantFiles(server, "three", "two")
+	// Whether all pods took this one is not known.
+	s.want(server, "Converged=Unknown/Unreachable")
+	describeTool(s, server, "four")
+	s.wantFiles(server, "four", "two")
+}
+
+// While nobody asks, nobody is known to lag.
+func TestStoryLaggingWhilePaused(t *testing.T) {
+	t.Parallel()
+	s := newStory(t)
+	server := s.serving("orders")
+	s.podsSay(lagging)
+	describeTool(s, server, "two")
+	s.want(server, "Converged=False/Propagating")
+	edit(s, server, func(m *fairleadv1alpha1.MCPServer) { m.Spec.ManagementState = fairleadv1alpha1.Paused })
+	s.want(server, "Converged=Unknown/Paused")
+	if server.Status.Tools.Lagging != nil {
+		t.Errorf("lagging = %v, though nobody asks", server.Status.Tools.Lagging)
+	}
+}
+
+// Clients ask only where the pods serve: not a server without pods, nor one whose
+// pods lag. What clients got of a revision before is still known.
+func TestStoryClientsAskWhereItServes(t *testing.T) {
+	t.Parallel()
+	s := newStory(t)
+	server := s.serving("orders")
+	wantAsked := func(want bool) {
+		t.Helper()
+		s.eventually(func() string {
+			if got := s.pods.verified(server); got != want {
+				return fmt.Sprintf("a client asks: %t, want %t", got, want)
+			}
+			return ""
+		})
+	}
+	wantAsked(true)
+	s.podsSay(lagging)
+	wantAsked(false)
+	s.want(server, "Converged=False/Propagating", "Verified=True/ToolsListed")
+	s.podsSay(nil)
+	wantAsked(true)
+	s.want(server, "Ready=True/Serving")
+	s.podsSay(func(t convergence.Target) convergence.Report {
+		return convergence.Report{Revision: t.Revision, State: convergence.NoPods}
+	})
+	edit(s, server, func(m *fairleadv1alpha1.MCPServer) { m.Spec.Replicas = new(int32(0)) })
+	s.want(server, "Accepted=True/Accepted")
+	s.rollOut(server)
+	s.want(server, "Ready=False/ScaledToZero")
+	wantAsked(false)
 }
 
 // An operator that cannot reach Services runs without verification, and Ready

@@ -5,6 +5,7 @@ package controllers_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -136,6 +137,63 @@ func TestStoryReplicasChangeHands(t *testing.T) {
 	s.eventually(func() string {
 		if got := s.replicas(server); got != 3 {
 			return fmt.Sprintf("%d replicas, want 3", got)
+		}
+		return ""
+	})
+}
+
+// An autoscaler never brings the first pod, so a server without any gets the
+// least number as it is handed over; what somebody scales to zero stays there.
+func TestStoryFromZeroToAutoscaling(t *testing.T) {
+	t.Parallel()
+	s := newStory(t)
+	server := s.serving("minimal")
+	edit(s, server, func(m *fairleadv1alpha1.MCPServer) { m.Spec.Replicas = new(int32(0)) })
+	s.wantReplicas(server, 0)
+	s.rollOut(server)
+	s.want(server, "Ready=False/ScaledToZero")
+	edit(s, server, autoscaling)
+	s.wantHPA(server, true)
+	s.wantOwner(server, resources.OwnerAutoscaler)
+	s.wantReplicas(server, 2)
+	s.rollOut(server)
+	s.want(server, "Ready=True/Serving")
+
+	s.scaleAs(server, 0)
+	s.rollOut(server)
+	s.want(server, "Ready=False/ScaledToZero")
+	command := "kubectl scale deployment hello-mcp --namespace " + s.namespace + " --replicas=1"
+	if got := message(server, "Ready"); !strings.Contains(got, command) || strings.Contains(got, "spec.replicas") {
+		t.Errorf("message = %q, want it to name what brings the first pod", got)
+	}
+	edit(s, server, func(m *fairleadv1alpha1.MCPServer) {
+		m.Spec.Autoscaling = &fairleadv1alpha1.Autoscaling{ManagedBy: fairleadv1alpha1.ManagedByExternal}
+	})
+	s.want(server, "Accepted=True/Accepted")
+	s.rollOut(server)
+	s.want(server, "Ready=False/ScaledToZero")
+	if got := message(server, "Ready"); !strings.Contains(got, command) || !strings.Contains(got, "leaves it to") {
+		t.Errorf("message = %q, want it to name the other autoscaler", got)
+	}
+}
+
+// The same while the spec does not compile.
+func TestStoryFromZeroToAutoscalingWhileFrozen(t *testing.T) {
+	t.Parallel()
+	s := newStory(t)
+	server := s.serving("orders")
+	edit(s, server, func(m *fairleadv1alpha1.MCPServer) { m.Spec.Replicas = new(int32(0)) })
+	s.wantReplicas(server, 0)
+	edit(s, server, func(m *fairleadv1alpha1.MCPServer) { m.Spec.Tools[0].HTTP.URL = "http://x/{"; autoscaling(m) })
+	s.want(server, "Accepted=False/InvalidSpec")
+	s.wantReplicas(server, 2)
+}
+
+func (s *story) wantReplicas(server *fairleadv1alpha1.MCPServer, want int32) {
+	s.Helper()
+	s.eventually(func() string {
+		if got := s.replicas(server); got != want {
+			return fmt.Sprintf("%d replicas, want %d", got, want)
 		}
 		return ""
 	})

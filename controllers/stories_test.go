@@ -434,7 +434,7 @@ func TestStoryPodFailure(t *testing.T) {
 	s.create(server)
 	s.want(server, "Accepted=True/Accepted")
 	pod := named(s, &corev1.Pod{}, "hello-mcp-1")
-	pod.Labels = s.read(s.deployment(server)).(*appsv1.Deployment).Spec.Template.Labels
+	s.own(server, pod)
 	pod.Spec.Containers = []corev1.Container{{Name: "runtime", Image: "x"}}
 	s.create(pod)
 	fail := func(state corev1.ContainerState, last corev1.ContainerState) {
