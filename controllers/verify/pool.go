@@ -18,8 +18,10 @@ import (
 
 const (
 	// firstRetry and lastRetry are the bounds of the back-off after a failure.
-	firstRetry = time.Second
-	lastRetry  = 30 * time.Second
+	// Whoever does not answer costs a slot for checkTimeout, so he is asked less.
+	firstRetry      = time.Second
+	lastRetry       = 30 * time.Second
+	lastSilentRetry = 5 * time.Minute
 	// defaultConcurrency is Options.Concurrency's.
 	defaultConcurrency = 16
 	// How often in a row a thing must happen to be believed: a wrong answer, no
@@ -33,12 +35,15 @@ const (
 type Pool struct {
 	options Options
 	prober  *prober
-	slots   chan struct{}
-	// wake has room for one: something became due earlier.
+	// wake has room for one: something became due earlier, or a check has ended.
 	wake chan struct{}
 
-	mu       sync.Mutex
+	mu       sync.Mutex // guards what follows
 	subjects map[types.NamespacedName]*subject
+	// running counts checks, repeating those among them that are no first ones.
+	running, repeating int
+	// busy counts checks that run by namespace.
+	busy map[string]int
 }
 
 // subject is one server that is observed.
@@ -48,8 +53,11 @@ type subject struct {
 	// failures counts those in a row, alike those of the same state as the last.
 	failures, alike int
 	last            State
-	due             time.Time
-	checking        bool
+	// words are the last failure's message.
+	words string
+	due   time.Time
+	// repeated is true after the first check has begun, checking while one runs.
+	repeated, checking bool
 }
 
 // New makes a pool, which works from Start on.
@@ -70,8 +78,8 @@ func New(o Options) *Pool {
 		o.Concurrency = defaultConcurrency
 	}
 	return &Pool{
-		options: o, prober: newProber(o.Dial), slots: make(chan struct{}, o.Concurrency),
-		wake: make(chan struct{}, 1), subjects: make(map[types.NamespacedName]*subject),
+		options: o, prober: newProber(o.Dial),
+		wake: make(chan struct{}, 1), subjects: make(map[types.NamespacedName]*subject), busy: make(map[string]int),
 	}
 }
 
@@ -119,17 +127,10 @@ func (p *Pool) Start(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		due, next := p.due(time.Now())
-		for _, s := range due {
-			select {
-			case p.slots <- struct{}{}:
-			case <-ctx.Done():
-				return nil
-			}
-			checks.Go(func() {
-				defer func() { <-p.slots }()
-				p.check(ctx, s)
-			})
+		s, repeated, next := p.take(time.Now())
+		if s != nil {
+			checks.Go(func() { p.check(ctx, s, repeated) })
+			continue
 		}
 		timer.Reset(next)
 		select {
@@ -141,31 +142,60 @@ func (p *Pool) Start(ctx context.Context) error {
 	}
 }
 
-// due takes the subjects that are due, the longest first, and tells how long it
-// is until the next one is.
-func (p *Pool) due(now time.Time) (due []*subject, next time.Duration) {
+// take takes the subject whose turn it is: first checks go before others, which
+// get half of the slots, so that servers that do not answer hold up nobody that
+// is new. Without one it tells how long to wait.
+func (p *Pool) take(now time.Time) (s *subject, repeated bool, next time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	next = p.options.Interval
-	for s := range maps.Values(p.subjects) {
-		switch wait := s.due.Sub(now); {
-		case s.checking:
-		case wait <= 0:
-			s.checking = true
-			due = append(due, s)
-		default:
+	if p.running >= p.options.Concurrency {
+		return nil, false, next // The end of a check wakes.
+	}
+	full := p.repeating >= max(1, p.options.Concurrency/2)
+	for other := range maps.Values(p.subjects) {
+		switch wait := other.due.Sub(now); {
+		case other.checking || (other.repeated && full):
+		case wait > 0:
 			next = min(next, wait)
+		case s == nil || p.before(other, s):
+			s = other
 		}
 	}
-	slices.SortFunc(due, func(a, b *subject) int { return a.due.Compare(b.due) })
-	return due, next
+	if s == nil {
+		return nil, false, next
+	}
+	repeated, s.repeated, s.checking = s.repeated, true, true
+	p.count(s, repeated, 1)
+	return s, repeated, 0
+}
+
+// before orders the subjects that are due: first checks, then namespaces that
+// have few checks running, then the longest due.
+func (p *Pool) before(a, b *subject) bool {
+	if a.repeated != b.repeated {
+		return b.repeated
+	}
+	if busyA, busyB := p.busy[a.target.Server.Namespace], p.busy[b.target.Server.Namespace]; busyA != busyB {
+		return busyA < busyB
+	}
+	return a.due.Before(b.due)
+}
+
+// count notes that a check begins (1) or ends (-1).
+func (p *Pool) count(s *subject, repeated bool, change int) {
+	namespace := s.target.Server.Namespace
+	p.running += change
+	if repeated {
+		p.repeating += change
+	}
+	if p.busy[namespace] += change; p.busy[namespace] == 0 {
+		delete(p.busy, namespace)
+	}
 }
 
 // check asks one server and notes the outcome.
-func (p *Pool) check(ctx context.Context, s *subject) {
-	if !p.current(s) {
-		return // It was replaced while it waited for its turn.
-	}
+func (p *Pool) check(ctx context.Context, s *subject, repeated bool) {
 	info, problem := p.prober.probe(ctx, s.target)
 	if ctx.Err() != nil {
 		return
@@ -177,6 +207,7 @@ func (p *Pool) check(ctx context.Context, s *subject) {
 	p.mu.Lock()
 	changed := p.subjects[s.target.Server] == s && s.note(info, problem, p.options.Interval, time.Now())
 	s.checking = false
+	p.count(s, repeated, -1)
 	p.mu.Unlock()
 	p.nudge()
 	if changed {
@@ -184,17 +215,11 @@ func (p *Pool) check(ctx context.Context, s *subject) {
 	}
 }
 
-func (p *Pool) current(s *subject) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.subjects[s.target.Server] == s
-}
-
 // note takes the outcome of a check and reports whether the report changed.
 func (s *subject) note(info ServerInfo, problem *problem, interval time.Duration, now time.Time) (changed bool) {
 	before := s.report
 	if problem == nil {
-		s.failures, s.alike, s.last = 0, 0, Passed
+		s.failures, s.alike, s.last, s.words = 0, 0, Passed, ""
 		s.report.State, s.report.Message, s.report.ServerInfo = Passed, "", info
 		s.due = now.Add(interval*4/5 + rand.N(interval*2/5+1)) //nolint:gosec // G404: jitter is no secret.
 		return s.report != before
@@ -202,13 +227,21 @@ func (s *subject) note(info ServerInfo, problem *problem, interval time.Duration
 	if s.last != problem.state {
 		s.alike = 0
 	}
-	s.last = problem.state
+	again := s.words == problem.message
+	s.last, s.words = problem.state, problem.message
 	s.failures++
 	s.alike++
-	s.due = now.Add(backOff(s.failures))
+	longest := lastRetry
+	if problem.state == Unreachable {
+		longest = lastSilentRetry
+	}
+	s.due = now.Add(backOff(s.failures, longest))
 	believed := problem.state == Failed && s.alike >= wrongToBelieve || problem.state == Unreachable && s.alike >= silentToBelieve
 	if s.report.State == Passed {
 		believed = s.failures >= takeBack
+	}
+	if s.report.State == problem.state {
+		believed = again // Words that change each time would be a status write each time.
 	}
 	if believed {
 		s.report.State, s.report.Message = problem.state, problem.message
@@ -218,10 +251,7 @@ func (s *subject) note(info ServerInfo, problem *problem, interval time.Duration
 
 // backOff is how long to wait after so many failures in a row: between half and
 // the whole of a step that doubles.
-func backOff(failures int) time.Duration {
-	step := lastRetry
-	if shift := failures - 1; shift < 5 {
-		step = min(firstRetry<<shift, lastRetry)
-	}
+func backOff(failures int, longest time.Duration) time.Duration {
+	step := min(firstRetry<<min(failures-1, 16), longest)
 	return step/2 + rand.N(step/2+1) //nolint:gosec // G404: jitter is no secret.
 }

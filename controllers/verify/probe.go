@@ -53,8 +53,13 @@ type prober struct {
 
 func newProber(dial func(ctx context.Context, network, addr string) (net.Conn, error)) *prober {
 	return &prober{transport: &http.Transport{
-		Proxy:       nil, // A proxy of the environment leads out of the cluster.
-		DialContext: dial,
+		Proxy: nil, // A proxy of the environment leads out of the cluster.
+		// A transport lets a dial go on when its check is over.
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+			defer cancel()
+			return dial(ctx, network, addr)
+		},
 		// Each request is a connection of its own, which the Service gives to any
 		// of the pods, and nothing is held between two checks.
 		DisableKeepAlives:      true,

@@ -14,6 +14,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -460,6 +461,110 @@ func TestPassedIsTakenBackTheThirdTime(t *testing.T) {
 	})
 }
 
+// What was known before another revision was the target is known no more.
+func TestAnEditThatIsTakenBackIsVerifiedAgain(t *testing.T) {
+	t.Parallel()
+	f := newFake("one")
+	bubble(t, f.serve, func(p *Pool, _ *atomic.Int32) {
+		p.Observe(target("one"))
+		synctest.Wait()
+		p.Observe(target("two"))
+		if got := p.Observe(target("one")); got.State != Pending {
+			t.Errorf("after the edit: %+v", got)
+		}
+		synctest.Wait()
+		if got := p.Observe(target("one")); got.State != Passed || f.lists.Load() < 2 {
+			t.Errorf("%+v after %d checks", got, f.lists.Load())
+		}
+	})
+}
+
+// Words that differ each time are told once: each telling is a status write.
+func TestWordsThatChange(t *testing.T) {
+	t.Parallel()
+	f := newFake("one")
+	bubble(t, f.serve, func(p *Pool, changed *atomic.Int32) {
+		f.status.Store(http.StatusUnauthorized)
+		p.Observe(target("one"))
+		for i := range int32(60) {
+			time.Sleep(400 * time.Millisecond) //nolint:forbidigo // The clock is the bubble's.
+			f.status.Store(http.StatusBadRequest + i)
+		}
+		if got := p.Observe(target("one")); got.State != Failed || changed.Load() > 1 {
+			t.Errorf("%+v after %d changes", got, changed.Load())
+		}
+		f.status.Store(http.StatusTeapot)
+		time.Sleep(2 * lastRetry) //nolint:forbidigo // The clock is the bubble's.
+		synctest.Wait()
+		if got := p.Observe(target("one")); !strings.Contains(got.Message, "answers 418") {
+			t.Errorf("what it says now is not told: %+v", got)
+		}
+	})
+}
+
+// Servers that do not answer hold nobody up: not those that are new while they
+// are tried again, nor those of other namespaces while they are new themselves.
+func TestSilentServers(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name      string
+		silent    time.Duration // Before the good one comes.
+		namespace string
+		within    time.Duration
+		most      int32 // Of dials in the 10 minutes after.
+	}{
+		{name: "a new one among those that are tried again", silent: 10 * time.Minute, namespace: "a", within: 0, most: 300 * 6},
+		{name: "another namespace's among new ones", silent: time.Second, namespace: "b", within: checkTimeout, most: 300 * 8},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var dials atomic.Int32
+				asked := make(chan struct{}, 1)
+				p := New(Options{Dial: func(ctx context.Context, _, addr string) (net.Conn, error) {
+					if addr == "good:80" {
+						select {
+						case asked <- struct{}{}:
+						default:
+						}
+						return nil, net.ErrClosed
+					}
+					dials.Add(1)
+					<-ctx.Done()
+					return nil, ctx.Err()
+				}})
+				ctx, stop := context.WithCancel(t.Context())
+				done := make(chan error, 1)
+				go func() { done <- p.Start(ctx) }()
+				for i := range 300 {
+					each := target("one")
+					each.Server, each.URL = types.NamespacedName{Namespace: "a", Name: strconv.Itoa(i)}, fmt.Sprintf("http://silent-%d/mcp", i)
+					p.Observe(each)
+				}
+				time.Sleep(tt.silent) //nolint:forbidigo // The clock is the bubble's.
+				began := time.Now()
+				good := target("one")
+				good.Server.Namespace, good.URL = tt.namespace, "http://good/mcp"
+				p.Observe(good)
+				<-asked
+				if took := time.Since(began); took > tt.within {
+					t.Errorf("the first check began after %s, want %s", took, tt.within)
+				}
+				dials.Store(0)
+				time.Sleep(10 * time.Minute) //nolint:forbidigo // The clock is the bubble's.
+				if n := dials.Load(); n > tt.most {
+					t.Errorf("300 silent servers were tried %d times in 10 minutes, want at most %d", n, tt.most)
+				}
+				stop()
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+				time.Sleep(2 * checkTimeout) //nolint:forbidigo // The clock is the bubble's: a dial may outlive its check.
+			})
+		})
+	}
+}
+
 // At most Concurrency checks run at once, Observe never waits for them, and the
 // end waits for all.
 func TestManyServersAtOnce(t *testing.T) {
@@ -521,7 +626,7 @@ func TestBackOff(t *testing.T) {
 	t.Parallel()
 	var steps []time.Duration
 	for failures := range 12 {
-		d := backOff(failures + 1)
+		d := backOff(failures+1, lastRetry)
 		step := min(time.Second<<failures, lastRetry)
 		if d < step/2 || d > step {
 			t.Errorf("after %d failures %v, want %v to %v", failures+1, d, step/2, step)
