@@ -112,7 +112,8 @@ func TestStoryHistoryIsRefused(t *testing.T) {
 		}
 		return ""
 	})
-	if s.read(server); server.ResourceVersion != before {
+	s.read(server)
+	if server.ResourceVersion != before {
 		t.Errorf("the status was written again:%s", describe(server))
 	}
 	var events corev1.EventList

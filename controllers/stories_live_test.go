@@ -379,7 +379,8 @@ func TestStoryBrokenEditAfterAGoodOne(t *testing.T) {
 	s.wantGiven(server)
 }
 
-// An edit of which a later part is refused has reached the pods all the same.
+// The same when the API server refuses a part of an edit, whatever part of it has
+// reached the pods.
 func TestStoryEditIsRefusedHalfway(t *testing.T) {
 	t.Parallel()
 	s := newStory(t)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -202,10 +203,15 @@ func (n *nodes) mounted(ctx context.Context, d *appsv1.Deployment) (podStatus, e
 
 // createPod makes one of a Deployment's pods, which serves when it is started.
 func (n *nodes) createPod(ctx context.Context, d *appsv1.Deployment, name string, status podStatus) (*corev1.Pod, error) {
+	const hash = "5d4f8c7b9" // The Deployment controller names ReplicaSets by it.
 	pod := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: d.Namespace, Name: name, Labels: d.Spec.Template.Labels, Annotations: d.Spec.Template.Annotations},
-		Spec:       d.Spec.Template.Spec,
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: d.Namespace, Name: name, Labels: maps.Clone(d.Spec.Template.Labels), Annotations: d.Spec.Template.Annotations,
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: d.Name + "-" + hash, UID: d.UID, Controller: new(true)}},
+		},
+		Spec: d.Spec.Template.Spec,
 	}
+	pod.Labels[appsv1.DefaultDeploymentUniqueLabelKey] = hash
 	if err := client.IgnoreAlreadyExists(n.admin.Create(ctx, pod)); err != nil {
 		return nil, fmt.Errorf("failed to create Pod %q: %w", name, err)
 	}
