@@ -134,7 +134,7 @@ func (o *Options) bindScope(fs *pflag.FlagSet) {
 func (o *Options) bindLimits(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&o.AllowedIngressClasses, "allowed-ingress-classes", nil, "classes that an exposure may name, comma-separated; any without it")
 	fs.StringSliceVar(&o.AllowedHostSuffixes, "allowed-host-suffixes", nil, "ends of the hosts that an exposure may name, comma-separated, such as .apps.example.com; any without it")
-	fs.StringSliceVar(&o.AllowedAnnotationPrefixes, "allowed-annotation-prefixes", nil, "beginnings of the annotations that an MCPServer may set, comma-separated; any without it but snippets and authentication, which none may")
+	fs.StringSliceVar(&o.AllowedAnnotationPrefixes, "allowed-annotation-prefixes", nil, "beginnings of the keys of spec.exposure.ingress.annotations, comma-separated; any without it but snippets and authentication, which none may")
 	fs.StringSliceVar(&o.AllowedImagePrefixes, "allowed-image-prefixes", nil, "beginnings of the images that an MCPServer may name, comma-separated, such as registry.example.com/mcp/; any without it")
 }
 

@@ -92,7 +92,7 @@ func hasFlag(help, flag string) bool {
 var flagSource = regexp.MustCompile(`\.(?:String|StringSlice|Bool|Int|Int32|Text|Duration)Var\([^,]+, "([a-z-]+)"`)
 
 // foreignFlags belong to other programs.
-var foreignFlags = []string{"--server-side", "--header", "--previous"}
+var foreignFlags = []string{"--server-side", "--header", "--previous", "--force-conflicts"}
 
 // TestLoneFlags: a flag that is named by itself is one of our programs'.
 func TestLoneFlags(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -70,6 +71,41 @@ func byKey(objects []*unstructured.Unstructured) map[string]*unstructured.Unstru
 	}
 	return all
 }
+
+// The overlay that the guide shows sets both images.
+func TestOverlayOfTheGuide(t *testing.T) {
+	t.Parallel()
+	clone, err := filepath.Abs(apiserver.Root())
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	path, err := filepath.Rel(folder, clone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	overlay := ""
+	for _, block := range yamlBlock.FindAllStringSubmatch(string(readFile(t, "docs", "guides", "install.md")), -1) {
+		if isOverlay(block[1]) {
+			overlay = strings.Replace(block[1], "../fairlead/", path+"/", 1)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(folder, "kustomization.yaml"), []byte(overlay), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := run(t, "kustomize", "build", folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, image := range []string{"image: registry.example.com/fairlead/fairlead-operator:v0.2.0", "--runtime-image=registry.example.com/fairlead/fairlead-runtime:v0.2.0"} {
+		if !strings.Contains(out, image) || strings.Contains(out, "docker.io/local") {
+			t.Errorf("the overlay does not set %s", image)
+		}
+	}
+}
+
+// isOverlay says that a block of a guide is for kustomize, not for Helm.
+func isOverlay(block string) bool { return strings.HasPrefix(block, "apiVersion: kustomize") }
 
 // plain takes from the chart's object the metadata that only a chart has.
 func plain(want, got *unstructured.Unstructured) {

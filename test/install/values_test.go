@@ -85,6 +85,9 @@ func TestValuesOfTheGuidesAreTaken(t *testing.T) {
 			t.Errorf("%s shows no values", guide)
 		}
 		for _, block := range blocks {
+			if isOverlay(block[1]) {
+				continue
+			}
 			file := filepath.Join(t.TempDir(), "values.yaml")
 			if err := os.WriteFile(file, []byte(block[1]), 0o600); err != nil {
 				t.Fatal(err)
