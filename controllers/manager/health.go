@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -21,17 +22,17 @@ const (
 )
 
 // addHealth serves /healthz, which answers as long as the process does, and
-// /readyz, which says why the operator is not ready. Both tell what the log
-// tells, and nothing of any server.
-func addHealth(mgr ctrl.Manager, address string, synced func(context.Context) bool, schema *schemaCheck) error {
+// /readyz, which says why the operator is not ready, or which namespaces it does
+// without. Both tell what the log tells, and nothing of any server.
+func addHealth(mgr ctrl.Manager, address string, scopes everywhere, schema *schemaCheck) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, req *http.Request) {
-		if err := errors.Join(cacheReady(req.Context(), synced), schema.ready()); err != nil {
+		if err := errors.Join(cacheReady(req.Context(), scopes.synced), schema.ready()); err != nil {
 			http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
 			return
 		}
-		fmt.Fprintln(w, "ok")
+		fmt.Fprintln(w, strings.Join(append([]string{"ok"}, scopes.closed()...), "\n"))
 	})
 	err := mgr.Add(&ctrlmanager.Server{Name: "health", Server: &http.Server{
 		Addr: address, Handler: mux, ReadHeaderTimeout: probeHeaders, WriteTimeout: probeWrite, MaxHeaderBytes: 8 << 10,

@@ -95,7 +95,7 @@ func New(ctx context.Context, cfg *rest.Config, o Options, logger logr.Logger, r
 	if err := checkCRD(mgr.GetRESTMapper()); err != nil {
 		return nil, err
 	}
-	scopes, err := newScopes(mgr, cfg, o, may)
+	scopes, err := newScopes(mgr, cfg, o, may, log)
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +103,7 @@ func New(ctx context.Context, cfg *rest.Config, o Options, logger logr.Logger, r
 	if err := mgr.Add(schema); err != nil {
 		return nil, fmt.Errorf("failed to add the check of the schema: %w", err)
 	}
-	if err := addHealth(mgr, o.HealthProbeBindAddress, everywhere(scopes).synced, schema); err != nil {
+	if err := addHealth(mgr, o.HealthProbeBindAddress, everywhere(scopes), schema); err != nil {
 		return nil, err
 	}
 	counts, err := controllers.NewMetrics(reg, everywhere(scopes))

@@ -6,11 +6,13 @@ package manager
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
+	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -33,6 +35,8 @@ type scope struct {
 	ctrl.Manager
 	// part replaces the manager's own cache and client; nil: all of the cluster.
 	part cluster.Cluster
+	// barrier is closed while the part may not be watched; nil for all of the cluster.
+	barrier *barrier
 	// before runs once this replica leads, before the controller works.
 	before func(context.Context) error
 }
@@ -71,7 +75,7 @@ type controller interface {
 // Add adds a runnable; a controller waits for what must be done before.
 func (s *scope) Add(r ctrlmanager.Runnable) error {
 	if c, ok := r.(controller); ok {
-		r = &prepared{controller: c, before: s.before}
+		r = &prepared{controller: c, barrier: s.barrier, before: s.before}
 	}
 	return s.Manager.Add(r)
 }
@@ -79,11 +83,23 @@ func (s *scope) Add(r ctrlmanager.Runnable) error {
 // prepared is a controller that starts after something else is done.
 type prepared struct {
 	controller
-	before func(context.Context) error
+	barrier *barrier
+	before  func(context.Context) error
+}
+
+// Warmup fills the controller's queue before this replica leads.
+func (p *prepared) Warmup(ctx context.Context) error {
+	if !p.barrier.wait(ctx) {
+		return nil
+	}
+	return p.controller.Warmup(ctx)
 }
 
 // Start runs the controller until ctx ends.
 func (p *prepared) Start(ctx context.Context) error {
+	if !p.barrier.wait(ctx) {
+		return nil
+	}
 	if err := p.before(ctx); err != nil {
 		return err
 	}
@@ -92,9 +108,17 @@ func (p *prepared) Start(ctx context.Context) error {
 
 // newScopes returns a scope for each namespace that is to be watched, by its
 // name, or one under "" for all.
-func newScopes(mgr ctrl.Manager, cfg *rest.Config, o Options, may rights) (map[string]*scope, error) {
+func newScopes(mgr ctrl.Manager, cfg *rest.Config, o Options, may rights, log *slog.Logger) (map[string]*scope, error) {
 	if len(o.WatchNamespaces) == 0 {
 		return map[string]*scope{"": {Manager: mgr}}, nil
+	}
+	reviews, err := authorizationclient.NewForConfigAndClient(cfg, mgr.GetHTTPClient())
+	if err != nil {
+		return nil, fmt.Errorf("failed to ask for the operator's rights: %w", err)
+	}
+	kinds, err := watchedKinds(mgr.GetScheme(), mgr.GetRESTMapper())
+	if err != nil {
+		return nil, err
 	}
 	scopes := map[string]*scope{}
 	for _, namespace := range o.WatchNamespaces {
@@ -108,10 +132,11 @@ func newScopes(mgr ctrl.Manager, cfg *rest.Config, o Options, may rights) (map[s
 		if err != nil {
 			return nil, fmt.Errorf("failed to set up namespace %q: %w", namespace, err)
 		}
-		if err := mgr.Add(part); err != nil {
+		front := &barrier{namespace: namespace, kinds: kinds, reviews: reviews.SelfSubjectAccessReviews(), log: log, opened: make(chan struct{})}
+		if err := mgr.Add(&behind{part: part, barrier: front}); err != nil {
 			return nil, fmt.Errorf("failed to set up namespace %q: %w", namespace, err)
 		}
-		scopes[namespace] = &scope{Manager: mgr, part: part}
+		scopes[namespace] = &scope{Manager: mgr, part: part, barrier: front}
 	}
 	return scopes, nil
 }
@@ -132,15 +157,20 @@ func clientOptions() client.Options {
 	}
 }
 
-// everywhere reads from the caches of all scopes.
+// everywhere reads from the caches of all scopes whose barriers are open.
 type everywhere map[string]*scope
 
 // Get reads from the scope of the namespace.
 func (e everywhere) Get(ctx context.Context, key client.ObjectKey, object client.Object, opts ...client.GetOption) error {
 	for _, namespace := range []string{key.Namespace, ""} {
-		if s, ok := e[namespace]; ok {
-			return s.GetCache().Get(ctx, key, object, opts...)
+		s, ok := e[namespace]
+		if !ok {
+			continue
 		}
+		if reason := s.barrier.closed(); reason != "" {
+			return fmt.Errorf("failed to read %q: namespace %q is not watched: %s", key.Name, key.Namespace, reason)
+		}
+		return s.GetCache().Get(ctx, key, object, opts...)
 	}
 	return fmt.Errorf("failed to read %q: namespace %q is not watched", key.Name, key.Namespace)
 }
@@ -149,6 +179,9 @@ func (e everywhere) Get(ctx context.Context, key client.ObjectKey, object client
 func (e everywhere) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
 	var all []runtime.Object
 	for _, s := range e {
+		if s.barrier.closed() != "" {
+			continue
+		}
 		part, ok := list.DeepCopyObject().(client.ObjectList)
 		if !ok {
 			return fmt.Errorf("failed to copy %T", list)
@@ -165,12 +198,28 @@ func (e everywhere) List(ctx context.Context, list client.ObjectList, opts ...cl
 	return meta.SetList(list, all)
 }
 
-// synced reports whether all caches are filled, as far as ctx lets it wait.
+// synced reports whether all caches are filled, as far as ctx lets it wait. A
+// namespace that may not be watched makes nobody wait; see closed.
 func (e everywhere) synced(ctx context.Context) bool {
 	for _, s := range e {
+		if s.barrier.asked() && s.barrier.closed() != "" {
+			continue
+		}
 		if !s.GetCache().WaitForCacheSync(ctx) {
 			return false
 		}
 	}
 	return true
+}
+
+// closed says which namespaces are not watched, and why, sorted.
+func (e everywhere) closed() []string {
+	var lines []string
+	for namespace, s := range e {
+		if reason := s.barrier.closed(); reason != "" {
+			lines = append(lines, fmt.Sprintf("namespace %q is not watched: %s", namespace, reason))
+		}
+	}
+	slices.Sort(lines)
+	return lines
 }

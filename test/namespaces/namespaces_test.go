@@ -59,16 +59,7 @@ const (
 // TestWatchedNamespaces: two namespaces are served, the third is left alone, a
 // restart writes nothing, and what only a ClusterRole could give is done without.
 func TestWatchedNamespaces(t *testing.T) { //nolint:paralleltest // It is alone.
-	server, err := apiserver.Start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	w := newWorld(t, server)
+	w := newWorld(t)
 	watched, other := []string{"shop", "tools"}, "elsewhere"
 	for _, namespace := range append(watched, other) {
 		w.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
@@ -121,6 +112,48 @@ func TestWatchedNamespaces(t *testing.T) { //nolint:paralleltest // It is alone.
 			t.Errorf("a restart asked %d times for namespace %q beside its watches, want never: %q", len(got), namespace, got)
 		}
 	}
+}
+
+// TestNamespaceThatMayNotBeWatched: one that does not exist, or where the
+// operator has no Role, takes no other down, and is served once it has.
+func TestNamespaceThatMayNotBeWatched(t *testing.T) { //nolint:paralleltest // It is alone.
+	w := newWorld(t)
+	watched := []string{"shop", "late", "gone"}
+	for _, namespace := range watched[:2] {
+		w.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
+	}
+	w.grant(watched[:1])
+	o := options(t, watched)
+	_, logs, stop := w.start(o)
+	defer stop()
+	w.waitReady(o)
+	for _, namespace := range watched[:2] {
+		w.create(manifest(t, "orders", namespace))
+	}
+	w.serves("shop")
+	w.untouched("late")
+	code, body := w.get("http://"+o.HealthProbeBindAddress+"/readyz", "")
+	for _, want := range []string{`namespace "gone" is not watched: the operator may not list`, `namespace "late" is not watched: the operator may not list`, "watch mcpservers.fairlead.dev"} {
+		if code != http.StatusOK || !strings.Contains(body, want) {
+			t.Errorf("/readyz: %d %s, want ok and %s", code, body, want)
+		}
+	}
+	if strings.Contains(body, `"shop"`) {
+		t.Errorf("/readyz: %s", body)
+	}
+	for _, namespace := range watched[1:] {
+		if got := strings.Count(logs.String(), `"watched":"`+namespace+`"`); got != 1 {
+			t.Errorf("the log tells %d times of namespace %q:\n%s", got, namespace, logs)
+		}
+	}
+	w.grant(watched[1:2])
+	w.serves("late")
+	w.eventually(func() string {
+		if _, body := w.get("http://"+o.HealthProbeBindAddress+"/readyz", ""); strings.Contains(body, `"late"`) {
+			return body
+		}
+		return ""
+	})
 }
 
 func options(t *testing.T, watched []string) manager.Options {
@@ -182,8 +215,17 @@ type world struct {
 	operator *rest.Config
 }
 
-func newWorld(t *testing.T, server *apiserver.Server) *world {
+func newWorld(t *testing.T) *world {
 	t.Helper()
+	server, err := apiserver.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
 	scheme, err := manager.Scheme()
 	if err != nil {
 		t.Fatal(err)
@@ -217,6 +259,14 @@ func (w *world) create(object client.Object) {
 	}
 }
 
+// ensure creates an object that may be there.
+func (w *world) ensure(object client.Object) {
+	w.Helper()
+	if err := client.IgnoreAlreadyExists(w.admin.Create(w.Context(), object)); err != nil {
+		w.Fatal(err)
+	}
+}
+
 // grant gives the rules of config/rbac as Roles: those of the ClusterRole in
 // each watched namespace, those of the Role at home.
 func (w *world) grant(watched []string) {
@@ -236,8 +286,8 @@ func (w *world) grant(watched []string) {
 		}
 		for _, namespace := range places {
 			name := metav1.ObjectMeta{Namespace: namespace, Name: "fairlead-operator"}
-			w.create(&rbacv1.Role{ObjectMeta: name, Rules: role.Rules})
-			w.create(&rbacv1.RoleBinding{
+			w.ensure(&rbacv1.Role{ObjectMeta: name, Rules: role.Rules})
+			w.ensure(&rbacv1.RoleBinding{
 				ObjectMeta: name, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "fairlead-operator"},
 				Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: home, Name: "fairlead-operator"}},
 			})
