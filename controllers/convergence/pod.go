@@ -28,9 +28,8 @@ const (
 	// slowAsk is for pods that cannot be poked.
 	slowAsk = 10 * time.Second
 	// The kubelet's own copy may be older than the poke, which then did nothing:
-	// secondPoke follows as soon as it would have synced.
-	secondPoke  = 300 * time.Millisecond
-	thirdPoke   = 600 * time.Millisecond
+	// another follows as soon as it would have synced, and then later and later.
+	nextPoke    = 300 * time.Millisecond
 	longestPoke = time.Minute
 	// uselessPoke follows a poke that was refused, or after which the pod refused
 	// what it got.
@@ -227,11 +226,7 @@ func (m *pod) poked(annotations map[string]string, err error, now time.Time) {
 
 // pause puts the next poke off, the longer the more there were.
 func (m *pod) pause(now time.Time) {
-	wait := secondPoke
-	if m.pokes > 0 {
-		wait = doubled(thirdPoke, m.pokes-1, longestPoke)
-	}
-	m.nextPoke = now.Add(wait)
+	m.nextPoke = now.Add(doubled(nextPoke, max(0, m.pokes-1), longestPoke))
 	m.pokes++
 }
 

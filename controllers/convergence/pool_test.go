@@ -578,8 +578,8 @@ func TestAnswersToPokes(t *testing.T) {
 		{name: "gone", err: errGone, state: convergence.NoPods, pokes: 1},
 		{name: "another pod of that name", err: apierrors.NewConflict(pods, "a", errors.New("Precondition failed: UID")), state: convergence.NoPods, pokes: 1},
 		{name: "another uid", err: invalid("metadata.uid"), state: convergence.NoPods, pokes: 1},
-		{name: "a lost race with the kubelet", err: apierrors.NewConflict(pods, "a", errors.New("the object has been modified; please apply your changes to the latest version and try again")), state: convergence.Lagging, pokes: 10},
-		{name: "overload", err: apierrors.NewTooManyRequests("later", 1), state: convergence.Lagging, pokes: 10},
+		{name: "a lost race with the kubelet", err: apierrors.NewConflict(pods, "a", errors.New("the object has been modified; please apply your changes to the latest version and try again")), state: convergence.Lagging, pokes: 12},
+		{name: "overload", err: apierrors.NewTooManyRequests("later", 1), state: convergence.Lagging, pokes: 12},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			inBubble(t, func(w *world) {
