@@ -150,10 +150,12 @@ func (r *Reconciler) applyAll(ctx context.Context, seen *observation, made *buil
 		case s.current:
 			continue
 		case s.kind == "Deployment":
-			if seen.paced {
-				annotate(s.desired, annotationPacedTemplate, made.objects.Deployment.Annotations[resources.AnnotationTemplateHash])
+			if hash := made.objects.Deployment.Annotations[resources.AnnotationTemplateHash]; r.ownDoing(seen, hash) {
+				annotate(s.desired, annotationPacedTemplate, hash)
 			}
-			err = r.applyDeployment(ctx, seen, made, s)
+			if err = r.applyDeployment(ctx, seen, made, s); err == nil {
+				seen.paced = false
+			}
 		default:
 			err = r.apply(ctx, s)
 		}
@@ -163,7 +165,7 @@ func (r *Reconciler) applyAll(ctx context.Context, seen *observation, made *buil
 	}
 	if kept {
 		replicas := cmp.Or(made.objects.Deployment.Spec.Replicas, awake(seen.deployment, made.objects.HPA))
-		seen.deployment, err = r.patchKept(ctx, seen.deployment, replicas, strings.Join(seen.ring.IDs(), ","))
+		err = r.patchKept(ctx, seen.deployment, replicas, strings.Join(seen.ring.IDs(), ","))
 	}
 	return err
 }

@@ -45,6 +45,8 @@ func accepted(seen *observation) metav1.Condition {
 	case seen.paused:
 		c.Status, c.Reason = metav1.ConditionUnknown, fairleadv1alpha1.ReasonPaused
 		c.Message = "the spec compiles; nothing is applied until spec.managementState is Managed"
+	case seen.trouble != "" && !seen.acceptedBefore():
+		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, fairleadv1alpha1.ReasonApplyFailed, troubleMessage(seen)
 	default:
 		c.Status, c.Reason, c.Message = metav1.ConditionTrue, fairleadv1alpha1.ReasonAccepted, "the spec compiles and was applied"
 	}
@@ -91,6 +93,8 @@ func ready(seen *observation) metav1.Condition {
 	case seen.paused:
 		c.Status, c.Reason = metav1.ConditionUnknown, fairleadv1alpha1.ReasonPaused
 		c.Message = "spec.managementState is Paused: whether this generation serves is not known until it is Managed"
+	case seen.trouble != "" && !seen.acceptedBefore():
+		c.Reason, c.Message = fairleadv1alpha1.ReasonApplyFailed, troubleMessage(seen)
 	case scaledToZero(seen):
 		c.Reason, c.Message = fairleadv1alpha1.ReasonScaledToZero, zeroMessage(seen)
 	case seen.deployment != nil && rolledOut(seen.deployment):
@@ -138,6 +142,12 @@ func served(seen *observation) metav1.Condition {
 // reconciling exists while waiting helps.
 func reconciling(seen *observation) *metav1.Condition {
 	state := ready(seen)
+	if seen.trouble != "" && seen.rejected == nil {
+		return &metav1.Condition{
+			Type: fairleadv1alpha1.ConditionReconciling, Status: metav1.ConditionTrue,
+			Reason: fairleadv1alpha1.ReasonApplyFailed, Message: troubleMessage(seen),
+		}
+	}
 	switch {
 	case state.Status != metav1.ConditionFalse, seen.rejected != nil, stalled(seen) != nil, scaledToZero(seen):
 		return nil
@@ -154,7 +164,7 @@ func stalled(seen *observation) *metav1.Condition {
 	switch {
 	case seen.rejected != nil:
 		c.Reason, c.Message = seen.rejected.reason, seen.rejected.message
-	case seen.paused || scaledToZero(seen):
+	case seen.paused || scaledToZero(seen) || seen.trouble != "":
 		return nil
 	case deadlineExceeded(seen.deployment) && !rolledOut(seen.deployment):
 		c.Reason, c.Message = fairleadv1alpha1.ReasonProgressDeadlineExceeded, deadlineMessage(seen)
@@ -164,6 +174,10 @@ func stalled(seen *observation) *metav1.Condition {
 		return nil
 	}
 	return c
+}
+
+func troubleMessage(seen *observation) string {
+	return "the API server fails, which is tried again: " + seen.trouble + ": wait, or mend the webhook or API server that it names"
 }
 
 // scaledToZero reports whether no pods is what was asked for and what is there.

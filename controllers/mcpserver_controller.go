@@ -38,6 +38,10 @@ const refusalRetry = time.Minute
 // come to yet.
 const youngRetry = 5 * time.Second
 
+// moment is how long the API server may fail before a status tells: it is over
+// sooner where it is restarted, or its leader changes.
+const moment = 5 * time.Second
+
 // +kubebuilder:rbac:groups=fairlead.dev,resources=mcpservers,verbs=get;list;watch
 // +kubebuilder:rbac:groups=fairlead.dev,resources=mcpservers/status,verbs=patch
 // +kubebuilder:rbac:groups=fairlead.dev,resources=mcpservers/finalizers,verbs=update
@@ -96,6 +100,8 @@ type Reconciler struct {
 	Verifier Verifier
 	// Rollouts paces the roll-outs that the operator causes.
 	Rollouts *rollout.Tracker
+	// Fleet reads the servers of all reconcilers that share Rollouts; nil: Client.
+	Fleet client.Reader
 	// Now tells the time; nil: time.Now.
 	Now func() time.Time
 
@@ -127,24 +133,58 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	seen := newObservation(server)
-	retry, err := r.converge(ctx, seen)
-	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+	if err := r.look(ctx, seen); err != nil {
+		return ctrl.Result{}, err
+	}
+	retry, failed := r.converge(ctx, seen)
+	if apierrors.HasStatusCause(failed, corev1.NamespaceTerminatingCause) {
 		return ctrl.Result{}, nil // The server goes with its namespace: no other try can succeed.
 	}
-	if err != nil {
+	if !r.worthTelling(seen, failed) {
+		return ctrl.Result{}, failed // Another try may cure it at once.
+	}
+	pause, err := r.tell(ctx, seen)
+	if err := errors.Join(failed, err); err != nil {
 		return ctrl.Result{}, err
 	}
+	return ctrl.Result{RequeueAfter: soonest(retry, pause, r.keysWait(seen), r.nextEpoch(seen))}, nil
+}
+
+// tell gathers what others know of the server, and tells of all that is known. It
+// returns when to look again.
+func (r *Reconciler) tell(ctx context.Context, seen *observation) (time.Duration, error) {
 	if err := r.witness(ctx, seen); err != nil {
-		return ctrl.Result{}, err
+		return 0, err
 	}
 	status := computeStatus(seen)
-	r.tellRollouts(seen, status)
+	turn := r.tellRollouts(ctx, seen, status)
 	record, unrecorded := r.recordHistory(ctx, seen, status)
 	settle, err := r.report(ctx, seen, status)
-	if err := errors.Join(err, unrecorded); err != nil {
-		return ctrl.Result{}, err // A history that cannot be written keeps no status from being true.
+	// A history that cannot be written keeps no status from being true.
+	return soonest(settle, record, turn), errors.Join(err, unrecorded)
+}
+
+// worthTelling reports whether a status can be told: nothing has failed, or has
+// for so long that it is not over in a moment.
+func (r *Reconciler) worthTelling(seen *observation, failed error) bool {
+	if failed == nil {
+		r.notes.of(seen.name).trouble = trouble{}
+		return true
 	}
-	return ctrl.Result{RequeueAfter: soonest(retry, settle, record, r.keysWait(seen), r.nextEpoch(seen))}, nil
+	if !r.persists(seen, failed) {
+		return false
+	}
+	seen.trouble = r.notes.of(seen.name).trouble.message
+	return true
+}
+
+// persists reports whether the API server has failed for more than a moment.
+func (r *Reconciler) persists(seen *observation, failed error) bool {
+	page := r.notes.of(seen.name)
+	if page.trouble.since.IsZero() {
+		page.trouble = trouble{since: r.now(), message: failed.Error()}
+	}
+	return r.now().Sub(page.trouble.since) >= moment
 }
 
 // forget drops all that is known about a server that is gone.

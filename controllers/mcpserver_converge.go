@@ -28,9 +28,6 @@ func (r *Reconciler) converge(ctx context.Context, seen *observation) (time.Dura
 	if err != nil {
 		return 0, err
 	}
-	if seen.deployment, err = r.ownedDeployment(ctx, seen.server); err != nil {
-		return 0, err
-	}
 	in := r.input(seen, facts)
 	made, err := r.decide(seen, &in)
 	if err != nil {
@@ -46,14 +43,38 @@ func (r *Reconciler) converge(ctx context.Context, seen *observation) (time.Dura
 	if made, err = r.takeReplicasBack(ctx, seen, in, made); err != nil {
 		return 0, err
 	}
-	if err := r.applyAll(ctx, seen, made); err != nil {
-		return r.refusable(seen, err)
+	made, failed := r.applyMade(ctx, seen, &in, made)
+	if err := r.look(ctx, seen); err != nil {
+		return 0, errors.Join(failed, err)
 	}
-	if seen.deployment, err = r.ownedDeployment(ctx, seen.server); err != nil {
-		return 0, err
+	if failed != nil {
+		return r.refusable(seen, failed)
 	}
 	seen.made = made
 	return 0, r.prune(ctx, seen.server, made.objects, seen.deployment)
+}
+
+// look notes in seen the Deployment as it is now.
+func (r *Reconciler) look(ctx context.Context, seen *observation) error {
+	live, err := r.ownedDeployment(ctx, seen.server)
+	if err == nil {
+		seen.deployment = live
+	}
+	return err
+}
+
+// applyMade applies what was made. If the API server does not take a pod template
+// that is the operator's own doing, it applies all but that, and returns what that
+// is.
+func (r *Reconciler) applyMade(ctx context.Context, seen *observation, in *resources.Input, made *built) (*built, error) {
+	err := r.applyAll(ctx, seen, made)
+	if err == nil || !r.putOff(ctx, seen, made, err) {
+		return made, err
+	}
+	if made, err = r.keepTemplate(seen, in); err != nil {
+		return nil, err
+	}
+	return made, r.applyAll(ctx, seen, made)
 }
 
 // input gathers what decides what the server's objects are.
@@ -77,6 +98,11 @@ func (r *Reconciler) decide(seen *observation, in *resources.Input) (*built, err
 	if seen.upgrade = r.pace(seen, made); seen.upgrade == nil {
 		return made, nil
 	}
+	return r.keepTemplate(seen, in)
+}
+
+// keepTemplate builds what pods of the live template can use, and in says so.
+func (r *Reconciler) keepTemplate(seen *observation, in *resources.Input) (*built, error) {
 	in.Observed.ConfigMap = mountedConfigMap(&seen.deployment.Spec.Template.Spec)
 	in.Observed.Contract = contractOf(seen.deployment)
 	return r.build(*in)
@@ -105,8 +131,7 @@ func (r *Reconciler) convergeFrozen(ctx context.Context, seen *observation, in r
 	if err := r.applyObjects(ctx, seen, objects); err != nil {
 		return err
 	}
-	seen.deployment, err = r.patchKept(ctx, seen.deployment, cmp.Or(scaling.Replicas, awake(seen.deployment, scaling.HPA)), "")
-	return err
+	return r.patchKept(ctx, seen.deployment, cmp.Or(scaling.Replicas, awake(seen.deployment, scaling.HPA)), "")
 }
 
 // refusable notes what only a person can mend, and returns when to try again.

@@ -27,8 +27,9 @@ func (r *Reconciler) tellTransitions(server *fairleadv1alpha1.MCPServer, status 
 		if after == nil || onTheWay(after.Reason) || (before != nil && before.Status == after.Status && before.Reason == after.Reason) {
 			continue
 		}
-		// A rejection makes both False for one reason: one event is enough.
-		if kind == fairleadv1alpha1.ConditionReady && meta.IsStatusConditionFalse(status.Conditions, fairleadv1alpha1.ConditionAccepted) {
+		// What was not applied is neither, for one reason: one event is enough.
+		if kind == fairleadv1alpha1.ConditionReady && (meta.IsStatusConditionFalse(status.Conditions, fairleadv1alpha1.ConditionAccepted) ||
+			reasonOf(status, fairleadv1alpha1.ConditionAccepted) == fairleadv1alpha1.ReasonApplyFailed) {
 			continue
 		}
 		r.Recorder.Eventf(server, nil, eventType(*after), after.Reason, "Reconcile", "%s", after.Message)
@@ -48,7 +49,7 @@ func onTheWay(reason string) bool {
 func eventType(c metav1.Condition) string {
 	switch c.Reason {
 	case fairleadv1alpha1.ReasonInvalidSpec, fairleadv1alpha1.ReasonConfigTooLarge, fairleadv1alpha1.ReasonNameConflict, fairleadv1alpha1.ReasonApplyRefused,
-		fairleadv1alpha1.ReasonNotPermitted, fairleadv1alpha1.ReasonRuntimeTooOld,
+		fairleadv1alpha1.ReasonNotPermitted, fairleadv1alpha1.ReasonRuntimeTooOld, fairleadv1alpha1.ReasonApplyFailed,
 		fairleadv1alpha1.ReasonPodFailure, fairleadv1alpha1.ReasonProgressDeadlineExceeded,
 		fairleadv1alpha1.ReasonConfigRefused, fairleadv1alpha1.ReasonVerificationFailed, fairleadv1alpha1.ReasonUnreachable,
 		fairleadv1alpha1.ReasonSecretMissing, fairleadv1alpha1.ReasonSecretInvalid, fairleadv1alpha1.ReasonWaveStopped:

@@ -119,7 +119,7 @@ func (r *Reconciler) handOver(ctx context.Context, s step, replicas int32) error
 // pods and the ids of the session keys, each only if it differs and is wanted
 // (nil, ""). A merge patch leaves what was applied before in force, which a
 // smaller apply would withdraw.
-func (r *Reconciler) patchKept(ctx context.Context, deployment *appsv1.Deployment, replicas *int32, keyIDs string) (*appsv1.Deployment, error) {
+func (r *Reconciler) patchKept(ctx context.Context, deployment *appsv1.Deployment, replicas *int32, keyIDs string) error {
 	metadata, patch := map[string]any{"uid": deployment.UID}, map[string]any{}
 	verb := ""
 	if keyIDs != "" && deployment.Annotations[resources.AnnotationSessionKeys] != keyIDs {
@@ -131,17 +131,17 @@ func (r *Reconciler) patchKept(ctx context.Context, deployment *appsv1.Deploymen
 		verb = "scale"
 	}
 	if verb == "" {
-		return deployment, nil
+		return nil
 	}
 	patch["metadata"] = metadata
 	data, err := json.Marshal(patch)
 	if err != nil {
-		return nil, fmt.Errorf("failed to encode the replicas of Deployment %q: %w", deployment.Name, err)
+		return fmt.Errorf("failed to encode the replicas of Deployment %q: %w", deployment.Name, err)
 	}
 	err = r.Client.Patch(ctx, deployment, client.RawPatch(types.MergePatchType, data), client.FieldOwner(FieldOwner))
 	if err != nil {
-		return nil, fmt.Errorf("failed to %s Deployment %q: %w", verb, deployment.Name, err)
+		return fmt.Errorf("failed to %s Deployment %q: %w", verb, deployment.Name, err)
 	}
 	r.Metrics.wrote("Deployment", verb)
-	return deployment, nil
+	return nil
 }

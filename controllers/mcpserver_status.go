@@ -54,8 +54,12 @@ type observation struct {
 	ring keyring.Ring
 	// upgrade is why the pod template stays as it is; nil if it need not.
 	upgrade *upgrade
-	// paced: the pod template is the operator's own doing, and its turn has come.
+	// paced: the pod template is the operator's own doing, its turn has come, and
+	// it is not applied yet.
 	paced bool
+	// trouble is what the API server has failed with for so long that it must be
+	// told; empty if nothing.
+	trouble string
 	// failure says why a pod of the server cannot start; empty if none fails.
 	failure string
 	// converged is what the pods say; nil if they were not asked.
@@ -88,7 +92,7 @@ func (s *observation) revision() string {
 
 // inFlight reports whether a witness is about to say more.
 func (s *observation) inFlight() bool {
-	if s.converged == nil || s.rejected != nil {
+	if s.converged == nil || s.rejected != nil || s.trouble != "" {
 		return false
 	}
 	switch s.converged.State {
@@ -114,6 +118,13 @@ func (s *observation) inFlight() bool {
 func (s *observation) stands() bool {
 	old := s.server.Status
 	return old.ObservedGeneration == s.server.Generation && old.Tools != nil && old.Tools.Revision == s.revision()
+}
+
+// acceptedBefore reports whether this generation was applied once, so that what
+// fails now is no part of it.
+func (s *observation) acceptedBefore() bool {
+	old := meta.FindStatusCondition(s.server.Status.Conditions, fairleadv1alpha1.ConditionAccepted)
+	return old != nil && old.Status == metav1.ConditionTrue && old.ObservedGeneration == s.server.Generation
 }
 
 // kept returns the old condition of a kind if it still stands, else nil.

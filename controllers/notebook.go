@@ -29,6 +29,31 @@ type notes struct {
 	// unsettled is since when a status waits to be written, because what was
 	// just begun may be over in a moment; zero if none does.
 	unsettled time.Time
+	// refused is the pod template of an upgrade that the API server did not take.
+	refused refusedTemplate
+	// trouble is since when the API server fails, and in which words it began.
+	trouble trouble
+	// progress is how far the roll-out of an upgrade is, and since when.
+	progress progress
+}
+
+// refusedTemplate is tried again after refusalRetry.
+type refusedTemplate struct {
+	hash    string
+	at      time.Time
+	upgrade upgrade
+}
+
+// trouble has the first words of many: later ones may differ in what says
+// nothing, such as a port, and a status must not change with each.
+type trouble struct {
+	since   time.Time
+	message string
+}
+
+type progress struct {
+	mark  [5]int64
+	since time.Time
 }
 
 // notebook holds the notes of all servers. Its zero value is empty. One server

@@ -47,6 +47,9 @@ const (
 	// ReasonApplyRefused: the API server refused a child, by validation, quota
 	// or policy; the message has its words. It is tried again every minute.
 	ReasonApplyRefused = "ApplyRefused"
+	// ReasonApplyFailed: the API server has failed for seconds to take a child, or
+	// a webhook in its way has; the message has its words. It is tried again.
+	ReasonApplyFailed = "ApplyFailed"
 	// ReasonConfigTooLarge: the compiled configuration exceeds 480 KiB.
 	ReasonConfigTooLarge = "ConfigTooLarge"
 	// ReasonPaused: spec.managementState is Paused.

@@ -63,7 +63,7 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, scopes map[string]*sc
 	for namespace, s := range scopes {
 		all[namespace] = &controllers.Reconciler{
 			Client: s.GetClient(), Live: direct, Recorder: mgr.GetEventRecorder(controllers.FieldOwner),
-			Defaults: defaults(o), Metrics: counts, Convergence: pool, Verifier: verifier, Rollouts: rollouts,
+			Defaults: defaults(o), Metrics: counts, Convergence: pool, Verifier: verifier, Rollouts: rollouts, Fleet: everywhere(scopes),
 		}
 		for _, edit := range edits {
 			edit(all[namespace])

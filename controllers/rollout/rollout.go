@@ -8,6 +8,7 @@
 package rollout
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -16,9 +17,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 )
-
-// shownFailures bounds how many failed servers a message names.
-const shownFailures = 3
 
 // Verdict says whether a roll-out may begin.
 type Verdict string
@@ -41,24 +39,31 @@ type Decision struct {
 	Message string
 }
 
+// Begun is a roll-out that the operator's predecessor began and that has not
+// ended.
+type Begun struct {
+	Server types.NamespacedName
+	// Failed is true if its new pods do not serve.
+	Failed bool
+}
+
 // Tracker knows which servers roll out, wait and have failed. A server that is
 // let through holds its place until Done, also when it fails: its pods are being
-// replaced still. It is safe for concurrent use; the zero value does not work.
+// replaced still. One that ailed before says nothing about the new template: it
+// comes after all others that wait, and gives its place back when it fails. It is
+// safe for concurrent use; the zero value does not work.
 type Tracker struct {
 	limit, failures int
 	changed         func(types.NamespacedName)
 
-	mu      sync.Mutex // guards what follows
-	running servers
-	waiting servers
-	// failed says why.
-	failed map[types.NamespacedName]string
+	mu sync.Mutex // guards what follows
+	// running and waiting hold which servers ailed when they last asked.
+	running, waiting map[types.NamespacedName]bool
+	failed           map[types.NamespacedName]struct{}
 	// stopped is the message of all that wait while the wave is stopped; empty
 	// while it is not. It stays as more fail, so that it costs one write each.
 	stopped string
 }
-
-type servers map[types.NamespacedName]struct{}
 
 // New returns a tracker that lets at most limit servers (at least 1) roll out at
 // once, and none any more while as many as failures (at least 1), or all that
@@ -68,44 +73,64 @@ func New(limit, failures int, changed func(types.NamespacedName)) *Tracker {
 	limit = max(limit, 1)
 	return &Tracker{
 		limit: limit, failures: min(max(failures, 1), limit), changed: changed,
-		running: servers{}, waiting: servers{}, failed: map[types.NamespacedName]string{},
+		running: map[types.NamespacedName]bool{}, waiting: map[types.NamespacedName]bool{}, failed: map[types.NamespacedName]struct{}{},
 	}
 }
 
-// Seed notes a roll-out that the operator's predecessor began and that has not
-// ended; why is empty unless it has failed. It is let through even if that makes
-// them more than allowed. Seed all before the first Admit.
-func (t *Tracker) Seed(server types.NamespacedName, why string) {
+// Seed notes what a predecessor began, all of it at once. It is let through, even
+// if that makes more than allowed. Of servers that hold a place nothing changes,
+// so that each of several that share the tracker may seed what all of them have,
+// before its first Admit.
+func (t *Tracker) Seed(found []Begun) {
 	t.change(func() {
-		delete(t.waiting, server)
-		delete(t.running, server)
-		delete(t.failed, server)
-		if why == "" {
-			t.running[server] = struct{}{}
-		} else {
-			t.failed[server] = why
+		for _, begun := range found {
+			if t.holds(begun.Server) {
+				continue
+			}
+			delete(t.waiting, begun.Server)
+			if begun.Failed {
+				t.failed[begun.Server] = struct{}{}
+			} else {
+				t.running[begun.Server] = false
+			}
 		}
 	})
 }
 
-// Admit asks whether a server may get its new template now. The answer stays
-// Start until Done. Who waits is let through by namespace and name.
-func (t *Tracker) Admit(server types.NamespacedName) Decision {
+// Admit asks whether a server may get its new template now; ails says that it
+// does not serve by its old one either. The answer stays Start until Done. Who
+// waits is let through by namespace and name, those that ail last.
+func (t *Tracker) Admit(server types.NamespacedName, ails bool) Decision {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
-	case t.admitted(server):
+	case t.holds(server):
 		return Decision{Verdict: Start}
 	case t.stopped != "":
-		t.waiting[server] = struct{}{}
+		t.waiting[server] = ails
 		return Decision{Verdict: Stopped, Message: t.stopped}
 	case t.full():
-		t.waiting[server] = struct{}{}
+		t.waiting[server] = ails
 		return Decision{Verdict: Queued, Message: fmt.Sprintf(
 			"the operator has a new pod template for this server, which waits for its turn: at most %d servers roll out at once (--max-concurrent-rollouts)", t.limit)}
 	}
-	t.running[server] = struct{}{} // Nobody waits while a place is free.
+	t.running[server] = ails // Nobody waits while a place is free.
 	return Decision{Verdict: Start}
+}
+
+// Counts reports whether a server holds a place, and would be counted if it
+// failed.
+func (t *Tracker) Counts(server types.NamespacedName) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.holds(server) && !t.running[server]
+}
+
+// Holds reports whether a server holds a place.
+func (t *Tracker) Holds(server types.NamespacedName) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.holds(server)
 }
 
 // Done ends a roll-out, by success or because none is needed any more: the
@@ -120,15 +145,18 @@ func (t *Tracker) Done(server types.NamespacedName) {
 	})
 }
 
-// Failed notes that a roll-out that was let through has failed; why is a few
-// words. Nothing happens for any other server.
-func (t *Tracker) Failed(server types.NamespacedName, why string) {
+// Failed notes that a roll-out that was let through has failed, and reports
+// whether that is news. A server that ailed before gives its place back instead.
+// Nothing happens for any other server.
+func (t *Tracker) Failed(server types.NamespacedName) (news bool) {
 	t.change(func() {
-		if _, running := t.running[server]; running {
-			delete(t.running, server)
-			t.failed[server] = why
+		ailed, running := t.running[server]
+		delete(t.running, server)
+		if news = running && !ailed; news {
+			t.failed[server] = struct{}{}
 		}
 	})
+	return news
 }
 
 // Recovered notes that a failed roll-out goes on. Nothing happens for any other
@@ -137,7 +165,7 @@ func (t *Tracker) Recovered(server types.NamespacedName) {
 	t.change(func() {
 		if _, failed := t.failed[server]; failed {
 			delete(t.failed, server)
-			t.running[server] = struct{}{}
+			t.running[server] = false
 		}
 	})
 }
@@ -172,8 +200,8 @@ func (t *Tracker) settle() []types.NamespacedName {
 		if t.full() {
 			break
 		}
+		t.running[server] = t.waiting[server]
 		delete(t.waiting, server)
-		t.running[server] = struct{}{}
 		if !slices.Contains(tell, server) {
 			tell = append(tell, server)
 		}
@@ -181,12 +209,21 @@ func (t *Tracker) settle() []types.NamespacedName {
 	return tell
 }
 
-// line returns who waits, by namespace and name.
+// line returns who waits, by namespace and name, those that ail last.
 func (t *Tracker) line() []types.NamespacedName {
-	return slices.SortedFunc(maps.Keys(t.waiting), compare)
+	return slices.SortedFunc(maps.Keys(t.waiting), func(a, b types.NamespacedName) int {
+		return cmp.Or(rank(t.waiting[a])-rank(t.waiting[b]), strings.Compare(a.String(), b.String()))
+	})
 }
 
-func (t *Tracker) admitted(server types.NamespacedName) bool {
+func rank(ails bool) int {
+	if ails {
+		return 1
+	}
+	return 0
+}
+
+func (t *Tracker) holds(server types.NamespacedName) bool {
 	_, running := t.running[server]
 	_, failed := t.failed[server]
 	return running || failed
@@ -194,15 +231,9 @@ func (t *Tracker) admitted(server types.NamespacedName) bool {
 
 func (t *Tracker) full() bool { return len(t.running)+len(t.failed) >= t.limit }
 
-// stopMessage names the first failed servers.
+// stopMessage names no server: those that failed may be of somebody else.
 func (t *Tracker) stopMessage() string {
-	names := slices.SortedFunc(maps.Keys(t.failed), compare)
-	var text []string
-	for _, name := range names[:min(len(names), shownFailures)] {
-		text = append(text, fmt.Sprintf("%s (%s)", name, t.failed[name]))
-	}
-	return fmt.Sprintf("the operator has a new pod template for this server and keeps the old one, since %d roll-outs of new templates have failed: %s: mend what they say, "+
-		"or go back to the operator's last version; the others follow by themselves when those roll out", len(names), strings.Join(text, ", "))
+	return fmt.Sprintf("the operator has a new pod template for this server and keeps the old one, since %d roll-outs of new templates have failed: who runs the operator "+
+		"finds them in its log and in the metric fairlead_operator_mcpserver_unhealthy, and mends them or goes back to the operator's last version; "+
+		"this server follows by itself when those roll out", len(t.failed))
 }
-
-func compare(a, b types.NamespacedName) int { return strings.Compare(a.String(), b.String()) }

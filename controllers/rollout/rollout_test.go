@@ -21,8 +21,8 @@ func server(name string) types.NamespacedName {
 }
 
 // play runs a script of one act a line against a tracker and returns what it
-// answered: `admit a`, `done a`, `failed a`, `recovered a`, `seed a`, and
-// `seed-failed a`.
+// answered: `admit a`, `ailing a` (the same for one that ails), `done a`, `failed
+// a`, `recovered a`, and `seed a b`, where `a!` has failed.
 func play(t *testing.T, limit, failures int, script string) []string {
 	t.Helper()
 	var said []string
@@ -34,22 +34,31 @@ func play(t *testing.T, limit, failures int, script string) []string {
 		}
 		switch act {
 		case "admit":
-			said = append(said, fmt.Sprint(name, " ", tracker.Admit(server(name)).Verdict))
+			said = append(said, fmt.Sprint(name, " ", tracker.Admit(server(name), false).Verdict))
+		case "ailing":
+			said = append(said, fmt.Sprint(name, " ", tracker.Admit(server(name), true).Verdict))
 		case "done":
 			tracker.Done(server(name))
 		case "failed":
-			tracker.Failed(server(name), "no image")
+			tracker.Failed(server(name))
 		case "recovered":
 			tracker.Recovered(server(name))
 		case "seed":
-			tracker.Seed(server(name), "")
-		case "seed-failed":
-			tracker.Seed(server(name), "no image")
+			tracker.Seed(begun(name))
 		default:
 			t.Fatalf("no act %q", act)
 		}
 	}
 	return said
+}
+
+// begun reads what was begun: `a b!`, where b has failed.
+func begun(script string) (found []rollout.Begun) {
+	for name := range strings.FieldsSeq(script) {
+		name, failed := strings.CutSuffix(name, "!")
+		found = append(found, rollout.Begun{Server: server(name), Failed: failed})
+	}
+	return found
 }
 
 func TestTracker(t *testing.T) {
@@ -105,13 +114,28 @@ func TestTracker(t *testing.T) {
 		},
 		{
 			name: "what a predecessor began counts, even above the limit", limit: 1, failures: 3,
-			script: "seed a\nseed b\nadmit a\nadmit c\ndone a\nadmit c\ndone b\nadmit c",
+			script: "seed a b\nadmit a\nadmit c\ndone a\nadmit c\ndone b\nadmit c",
 			want:   []string{"a Start", "c Queued", "c Queued", "tell c", "c Start"},
 		},
 		{
 			name: "what failed before a restart stops it", limit: 5, failures: 2,
-			script: "seed-failed a\nseed-failed b\nadmit c\nadmit a\nseed a\nadmit c",
+			script: "seed a! b!\nadmit c\nadmit a\nrecovered a\nadmit c",
 			want:   []string{"c Stopped", "a Start", "tell c", "c Start"},
+		},
+		{
+			name: "what is known already is not begun again", limit: 2, failures: 2,
+			script: "admit a\nadmit b\nadmit c\nfailed a\nfailed b\nseed a b! d\nadmit c\ndone d\nrecovered a\nadmit c",
+			want:   []string{"a Start", "b Start", "c Queued", "tell c", "c Stopped", "tell c", "c Queued"},
+		},
+		{
+			name: "who ailed before comes last, and does not count", limit: 2, failures: 2,
+			script: "ailing a\nadmit b\nailing c\nadmit d\nadmit e\nfailed a\ndone b\ndone d\nfailed c\nfailed e\nadmit f\nadmit a",
+			want:   []string{"a Start", "b Start", "c Queued", "d Queued", "e Queued", "tell d", "tell e", "tell c", "f Start", "a Queued"},
+		},
+		{
+			name: "who is well again by its turn counts", limit: 1, failures: 1,
+			script: "admit a\nailing b\nadmit b\nadmit c\ndone a\nfailed b\nadmit c",
+			want:   []string{"a Start", "b Queued", "b Queued", "c Queued", "tell b", "tell c", "c Stopped"},
 		},
 		{
 			name: "limits of zero mean one", limit: 0, failures: 0,
@@ -134,28 +158,50 @@ func TestMessages(t *testing.T) {
 	t.Parallel()
 	tracker := rollout.New(4, 2, func(types.NamespacedName) {})
 	for _, name := range []string{"a", "b", "c", "d"} {
-		tracker.Admit(server(name))
+		tracker.Admit(server(name), false)
 	}
-	queued := tracker.Admit(server("z")).Message
+	queued := tracker.Admit(server("z"), false).Message
 	if want := "at most 4 servers roll out at once (--max-concurrent-rollouts)"; !strings.Contains(queued, want) {
 		t.Errorf("%q does not say %q", queued, want)
 	}
-	tracker.Admit(server("y"))
-	tracker.Failed(server("a"), "ImagePullBackOff")
-	if got := tracker.Admit(server("z")).Message; got != queued {
+	tracker.Admit(server("y"), false)
+	tracker.Failed(server("a"))
+	if got := tracker.Admit(server("z"), false).Message; got != queued {
 		t.Errorf("the message became %q", got)
 	}
-	tracker.Failed(server("b"), "CrashLoopBackOff")
-	stopped := tracker.Admit(server("z")).Message
-	if want := "shop/a (ImagePullBackOff), shop/b (CrashLoopBackOff)"; !strings.Contains(stopped, want) {
+	tracker.Failed(server("b"))
+	stopped := tracker.Admit(server("z"), false).Message
+	if want := "2 roll-outs"; !strings.Contains(stopped, want) {
 		t.Errorf("%q does not say %q", stopped, want)
 	}
-	tracker.Failed(server("c"), "CrashLoopBackOff")
-	if got := tracker.Admit(server("z")).Message; got != stopped {
+	// Whoever reads the message may not be one who may know of other teams' servers.
+	if strings.Contains(stopped, "shop") {
+		t.Errorf("%q names a server", stopped)
+	}
+	tracker.Failed(server("c"))
+	if got := tracker.Admit(server("z"), false).Message; got != stopped {
 		t.Errorf("the message became %q", got)
 	}
-	if got := tracker.Admit(server("a")); got != (rollout.Decision{Verdict: rollout.Start}) {
+	if got := tracker.Admit(server("a"), false); got != (rollout.Decision{Verdict: rollout.Start}) {
 		t.Errorf("a failed roll-out was taken back: %v", got)
+	}
+}
+
+// News is a failure that nobody knew of: it is logged once.
+func TestFailedIsNewsOnce(t *testing.T) {
+	t.Parallel()
+	tracker := rollout.New(2, 2, func(types.NamespacedName) {})
+	tracker.Admit(server("a"), false)
+	tracker.Admit(server("b"), true)
+	if !tracker.Counts(server("a")) || tracker.Counts(server("b")) {
+		t.Error("a must count, and b, which ailed before, must not")
+	}
+	var news []bool
+	for _, name := range []string{"a", "a", "b", "x"} {
+		news = append(news, tracker.Failed(server(name)))
+	}
+	if diff := cmp.Diff([]bool{true, false, false, false}, news); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }
 
@@ -175,7 +221,7 @@ func TestWave(t *testing.T) {
 	for range 8 {
 		workers.Go(func() {
 			for s := range queue {
-				if tracker.Admit(s).Verdict != rollout.Start {
+				if tracker.Admit(s, false).Verdict != rollout.Start {
 					continue
 				}
 				mu.Lock()
