@@ -26,7 +26,9 @@ func lintCommand(s streams) *cobra.Command {
 		Short: "Judge MCPServer manifests as a cluster would, without one",
 		Long: `Judge MCPServer manifests as a cluster would, without one: the schema and rules
 that the API server holds, and then all that the operator compiles: JSON schemas,
-CEL in templates, URLs. Other objects in the files are passed over.
+CEL in templates, URLs. Of spec.pod, what the API server would refuse in a pod is
+found as far as it needs no cluster. Quotas, policies and the limits of an operator
+are not known here. Other objects in the files are passed over.
 
 FILE may be a folder, or - for standard input; -f may be repeated.`,
 		Example: `  kubectl fairlead lint -f orders.yaml

@@ -92,6 +92,12 @@ func (j *Judge) Server(ctx context.Context, o *manifest.Object, defaults resourc
 	if err != nil {
 		return Verdict{Problems: CompileProblems(o, err)}
 	}
+	for _, e := range podProblems(server.Spec.Pod) {
+		problems = append(problems, o.Problem(e.Field, e.ErrorBody()))
+	}
+	if len(problems) > 0 {
+		return Verdict{Problems: problems}
+	}
 	return Verdict{Server: server, Objects: objects}
 }
 
