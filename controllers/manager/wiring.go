@@ -6,8 +6,10 @@ package manager
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -23,6 +25,10 @@ import (
 
 // failuresThatStop is how many failed servers stop a wave of roll-outs.
 const failuresThatStop = 3
+
+// fleetTimeout bounds how long the first look at a server waits for the caches of
+// other namespaces.
+const fleetTimeout = 10 * time.Second
 
 // reconcilers are those of all scopes, by namespace.
 type reconcilers map[string]*controllers.Reconciler
@@ -63,7 +69,7 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, scopes map[string]*sc
 	for namespace, s := range scopes {
 		all[namespace] = &controllers.Reconciler{
 			Client: s.GetClient(), Live: direct, Recorder: mgr.GetEventRecorder(controllers.FieldOwner),
-			Defaults: defaults(o), Metrics: counts, Convergence: pool, Verifier: verifier, Rollouts: rollouts, Fleet: everywhere(scopes),
+			Defaults: defaults(o), Metrics: counts, Convergence: pool, Verifier: verifier, Rollouts: rollouts, Fleet: fleet{everywhere(scopes)},
 		}
 		for _, edit := range edits {
 			edit(all[namespace])
@@ -81,6 +87,21 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, scopes map[string]*sc
 		}
 	}
 	return nil
+}
+
+// fleet is everywhere once all of it is known: what one namespace may begin hangs
+// on what is begun in the others. A namespace that may not be watched makes nobody
+// wait; it looks again at all when it may.
+type fleet struct{ everywhere }
+
+// List reads from all scopes, or says that it is too soon.
+func (f fleet) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
+	ctx, cancel := context.WithTimeout(ctx, fleetTimeout)
+	defer cancel()
+	if !f.synced(ctx) {
+		return errors.New("the caches of all namespaces are not filled yet: this is tried again")
+	}
+	return f.everywhere.List(ctx, list, opts...)
 }
 
 // masterKey returns a function that yields the keys of all servers. The Secret is
