@@ -259,13 +259,13 @@ func TestStoryPodsAreAsked(t *testing.T) {
 	s := newStory(t)
 	server := s.serving("orders")
 	configMap := slices.Collect(maps.Keys(s.configMaps(server)))[0]
-	s.pod(server, "orders-mcp-new", configMap)
 	s.pod(server, "orders-mcp-old", "orders-mcp-11111111")
 	alike := named(s, &corev1.Pod{}, "of-somebody-else")
 	s.own(server, alike)
 	alike.OwnerReferences[0].Name = "other-" + alike.Labels[appsv1.DefaultDeploymentUniqueLabelKey]
 	alike.Spec = corev1.PodSpec{Containers: []corev1.Container{{Name: "runtime", Image: "x"}}, Volumes: []corev1.Volume{serverVolume(configMap)}}
 	s.start(alike)
+	s.pod(server, "orders-mcp-new", configMap) // The last that the cache hears of.
 	s.eventually(func() string {
 		var names []string
 		for _, pod := range s.pods.target(server).Pods {
@@ -484,6 +484,12 @@ func TestStoryClientsAskWhereItServes(t *testing.T) {
 	s.podsSay(nil)
 	wantAsked(true)
 	s.want(server, "Ready=True/Serving")
+	edit(s, server, func(m *fairleadv1alpha1.MCPServer) {
+		m.Spec.Pod = &fairleadv1alpha1.Pod{Labels: map[string]fairleadv1alpha1.LabelValue{"team": "a"}}
+	})
+	wantAsked(false)
+	s.rollOut(server)
+	s.want(server, "Ready=True/Serving")
 	s.podsSay(func(t convergence.Target) convergence.Report {
 		return convergence.Report{Revision: t.Revision, State: convergence.NoPods}
 	})
@@ -505,5 +511,15 @@ func TestStoryVerificationOff(t *testing.T) {
 	s.want(server, "Ready=True/Serving", "Verified=Unknown/VerificationOff", "Converged=True/AllPodsCurrent")
 	if server.Status.ServerInfo != nil {
 		t.Errorf("serverInfo = %v, though nobody asked", server.Status.ServerInfo)
+	}
+	// Ready is no proof of what pods serve that nobody can ask.
+	first := server.Spec.Tools[0].Description
+	s.podsSay(func(t convergence.Target) convergence.Report {
+		return convergence.Report{Revision: t.Revision, State: convergence.Unreachable, Message: "open port 8081"}
+	})
+	for _, text := range []string{"two", "three"} {
+		describeTool(s, server, text)
+		s.want(server, "Ready=True/Serving", "Converged=Unknown/Unreachable")
+		s.wantFiles(server, text, first)
 	}
 }
