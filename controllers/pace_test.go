@@ -169,3 +169,33 @@ func TestSeedIsOfAllNamespaces(t *testing.T) {
 		}
 	}
 }
+
+// What the API server does not take of a generation that was applied before, such
+// as an upgrade's part, makes nobody unready.
+func TestTroubleAfterTheGenerationWasApplied(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name     string
+		observed int64
+		want     string
+	}{
+		{"applied before", 7, "True/Serving"},
+		{"not applied yet", 6, "False/ApplyFailed"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			seen := &observation{
+				server: server(), deployment: deployment(3, pods(3, 3, 3)), trouble: "no route to the webhook",
+				converged: &convergence.Report{State: convergence.Converged}, verified: &verify.Report{State: verify.Passed},
+			}
+			seen.server.Status.Conditions = []metav1.Condition{{Type: "Accepted", Status: metav1.ConditionTrue, ObservedGeneration: tt.observed}}
+			got := ready(seen)
+			if state := string(got.Status) + "/" + got.Reason; state != tt.want {
+				t.Errorf("Ready = %s, want %s", state, tt.want)
+			}
+			if c := reconciling(seen); c == nil || c.Reason != "ApplyFailed" || !strings.Contains(c.Message, seen.trouble) {
+				t.Errorf("Reconciling = %v, want the words", c)
+			}
+		})
+	}
+}

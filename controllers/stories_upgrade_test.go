@@ -192,20 +192,25 @@ func (s *story) admission(server *fairleadv1alpha1.MCPServer, objects ...map[str
 		created = append(created, &unstructured.Unstructured{Object: object})
 		s.create(created[len(created)-1])
 	}
-	s.eventually(func() string {
-		deployment := s.deployment(server)
-		s.read(deployment)
-		before := deployment.DeepCopy()
-		deployment.Spec.Template.Spec.Containers[0].Image = nextImage
-		if err := suite.admin.Patch(s.ctx, deployment, client.MergeFrom(before), client.DryRunAll); err == nil {
-			return "the API server takes the next image"
-		}
-		return ""
-	})
+	takes := func(want bool) {
+		s.Helper()
+		s.eventually(func() string {
+			deployment := s.deployment(server)
+			s.read(deployment)
+			before := deployment.DeepCopy()
+			deployment.Spec.Template.Spec.Containers[0].Image = nextImage
+			if err := suite.admin.Patch(s.ctx, deployment, client.MergeFrom(before), client.DryRunAll); (err == nil) != want {
+				return fmt.Sprintf("the API server says to the next image: %v", err)
+			}
+			return ""
+		})
+	}
+	takes(false)
 	return sync.OnceFunc(func() {
 		for _, object := range created {
 			s.delete(object)
 		}
+		takes(true)
 	})
 }
 
@@ -323,7 +328,7 @@ func TestStoryFailingAPIServer(t *testing.T) {
 	edit(s, server, func(m *fairleadv1alpha1.MCPServer) {
 		m.Spec.Pod = &fairleadv1alpha1.Pod{Labels: map[string]fairleadv1alpha1.LabelValue{"team": "a"}}
 	})
-	s.want(server, "Ready=False/ApplyFailed", "Accepted=Unknown/ApplyFailed", "Reconciling=True/ApplyFailed", "Stalled=", "Available=True/Serving")
+	s.want(server, "Ready=False/ApplyFailed", "Accepted=Unknown/ApplyFailed", "Reconciling=True/ApplyFailed", "Stalled=", "Available=True/Serving", "Converged=True/AllPodsCurrent")
 	if said := message(server, "Reconciling"); !strings.Contains(said, "dead.example.com") {
 		t.Errorf("message = %q, want the API server's words", said)
 	}
