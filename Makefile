@@ -15,7 +15,7 @@ export GOLANGCI_LINT_CACHE ?= $(FAIRLEAD_CACHE)/golangci-lint
 PKG ?= ./...
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 # The names of the images: $(IMAGE_PREFIX)/fairlead-runtime:$(IMAGE_TAG).
-IMAGE_PREFIX ?= docker.io/local
+IMAGE_PREFIX ?= fairlead.invalid
 IMAGE_TAG ?= dev
 # Where make demo runs: local, or current for the current context of kubectl.
 CLUSTER ?= local

@@ -34,7 +34,7 @@ import (
 )
 
 // runtimeImage is that of the operators of the stories.
-const runtimeImage = "docker.io/local/fairlead-runtime:dev"
+const runtimeImage = "fairlead.invalid/fairlead-runtime:dev"
 
 // setting is what operators of the stories differ in. The zero value is of the
 // one that most stories share.

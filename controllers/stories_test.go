@@ -446,7 +446,7 @@ func TestStoryPodFailure(t *testing.T) {
 	}
 	fail(corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: "random 1234"}}, corev1.ContainerState{})
 	s.want(server, "Ready=False/PodFailure", "Reconciling=True/PodFailure", "Stalled=")
-	if got := message(server, "Ready"); !strings.HasPrefix(got, `ImagePullBackOff: image "docker.io/local/fairlead-runtime:dev" cannot be pulled`) {
+	if got := message(server, "Ready"); !strings.HasPrefix(got, `ImagePullBackOff: image "fairlead.invalid/fairlead-runtime:dev" cannot be pulled`) {
 		t.Errorf("message = %q", got)
 	}
 	fail(corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}},

@@ -23,7 +23,7 @@ import (
 )
 
 // nextImage is of a newer operator.
-const nextImage = "docker.io/local/fairlead-runtime:next"
+const nextImage = "fairlead.invalid/fairlead-runtime:next"
 
 // wave is a fleet of servers that an operator of the story's own has brought to
 // Ready, and that a newer one finds.

@@ -39,7 +39,7 @@ only the operator can derive, and the ControllerRevisions of the history.`,
 		},
 	}
 	bindFiles(cmd, &files)
-	cmd.Flags().StringVar(&image, "runtime-image", "docker.io/local/fairlead-runtime:dev", "the operator's --runtime-image")
+	cmd.Flags().StringVar(&image, "runtime-image", "fairlead.invalid/fairlead-runtime:dev", "the operator's --runtime-image")
 	cmd.Flags().Int32Var(&replicas, "default-replicas", 2, "replicas of servers that do not say")
 	return cmd
 }

@@ -27,7 +27,7 @@ const (
 	// once.
 	defaultRollouts = 5
 	// DefaultRuntimeImage is the image of servers' pods.
-	DefaultRuntimeImage = "docker.io/local/fairlead-runtime:dev"
+	DefaultRuntimeImage = "fairlead.invalid/fairlead-runtime:dev"
 	// DefaultHealthProbeBindAddress is where /healthz and /readyz are.
 	DefaultHealthProbeBindAddress = ":8081"
 )

@@ -26,7 +26,7 @@ import (
 var update = flag.Bool("update", false, "write testdata/*/want.yaml")
 
 // defaults are those of the operator's flags.
-var defaults = resources.Defaults{RuntimeImage: "docker.io/local/fairlead-runtime:dev", Replicas: 2}
+var defaults = resources.Defaults{RuntimeImage: "fairlead.invalid/fairlead-runtime:dev", Replicas: 2}
 
 // goldenCases returns testdata/<case>/server.yaml by case.
 func goldenCases(t *testing.T) map[string]*fairleadv1alpha1.MCPServer {

@@ -5,7 +5,7 @@
 # From nothing to answered tool calls on a real cluster: hack/demo/demo.sh build|up|down, by `make demo` and `make demo-down`.
 #
 #   CLUSTER        local (default): the cluster of hack/cluster; current: the current context of kubectl, after a question
-#   IMAGE_PREFIX   registry and folder of the images; docker.io/local by default
+#   IMAGE_PREFIX   registry and folder of the images; fairlead.invalid by default
 #   IMAGE_TAG      tag of the images; dev by default
 #   DEMO_PORT      the loopback port at which the server appears; 8080 by default
 #   YES=1          answers the question of CLUSTER=current
@@ -15,7 +15,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 PATH=$PATH:/usr/sbin:/sbin
 
-: "${CLUSTER:=local}" "${IMAGE_PREFIX:=docker.io/local}" "${IMAGE_TAG:=dev}" "${DEMO_PORT:=8080}"
+: "${CLUSTER:=local}" "${IMAGE_PREFIX:=fairlead.invalid}" "${IMAGE_TAG:=dev}" "${DEMO_PORT:=8080}"
 export CGO_ENABLED=0
 root=$PWD
 plugin=$root/bin/kubectl-fairlead
@@ -50,7 +50,7 @@ kube() {
 
 # Puts the chosen names of images into manifests.
 with_images() {
-  sed -E "s#docker\.io/local/(fairlead-[a-z-]+):dev#$IMAGE_PREFIX/\1:$IMAGE_TAG#g"
+  sed -E "s#fairlead\.invalid/(fairlead-[a-z-]+):dev#$IMAGE_PREFIX/\1:$IMAGE_TAG#g"
 }
 
 # need PROGRAM TEXT: the program, or what to do about it.

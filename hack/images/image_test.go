@@ -86,7 +86,7 @@ func TestImagesAreWhatTheSpecSays(t *testing.T) {
 		t.Fatalf("images.json has %d images, want 2", len(specs))
 	}
 	for _, s := range specs {
-		reference := "docker.io/local/" + s.Name + ":dev"
+		reference := "fairlead.invalid/" + s.Name + ":dev"
 		if !strings.Contains(out.String(), reference+" ") {
 			t.Errorf("the output does not name %s:\n%s", reference, out.String())
 		}
@@ -214,7 +214,7 @@ func TestOtherSpecs(t *testing.T) {
 	if strings.Contains(out.String(), "fairlead-") {
 		t.Errorf("built the product's images too:\n%s", out.String())
 	}
-	file, err := open(t, filepath.Join(dir, "out", "backend.tar"), "docker.io/local/backend:dev").ConfigFile()
+	file, err := open(t, filepath.Join(dir, "out", "backend.tar"), "fairlead.invalid/backend:dev").ConfigFile()
 	if err != nil {
 		t.Fatal(err)
 	}

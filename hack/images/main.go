@@ -99,7 +99,7 @@ func parse(arguments []string, getenv func(string) string, stderr io.Writer) (op
 	flags.SetOutput(stderr)
 	flags.StringVar(&o.binaries, "binaries", "bin", "folder of the static binaries")
 	flags.StringVar(&o.output, "output", "bin/images", "folder to write the tars to")
-	flags.StringVar(&o.prefix, "prefix", "docker.io/local", "registry and folder of the names, fully qualified: containerd takes nothing else")
+	flags.StringVar(&o.prefix, "prefix", "fairlead.invalid", "registry and folder of the names, fully qualified: containerd takes nothing else")
 	flags.StringVar(&o.tag, "tag", "dev", "tag of the names")
 	flags.StringVar(&o.version, "version", "dev", "value of the label org.opencontainers.image.version")
 	flags.StringVar(&o.architecture, "arch", runtime.GOARCH, "architecture of the binaries, in Go's terms")
@@ -112,8 +112,8 @@ func parse(arguments []string, getenv func(string) string, stderr io.Writer) (op
 	if flags.NArg() > 0 {
 		return options{}, fmt.Errorf("unexpected argument %q: there are flags only", flags.Arg(0))
 	}
-	if host, _, ok := strings.Cut(o.prefix, "/"); !ok || !strings.ContainsAny(host, ".:") && host != "localhost" {
-		return options{}, fmt.Errorf("the prefix %q must begin with a registry's host, such as docker.io/local", o.prefix)
+	if host, _, _ := strings.Cut(o.prefix, "/"); !strings.ContainsAny(host, ".:") && host != "localhost" {
+		return options{}, fmt.Errorf("the prefix %q must begin with a registry's host, such as registry.example/you", o.prefix)
 	}
 	if epoch := getenv("SOURCE_DATE_EPOCH"); epoch != "" {
 		seconds, err := strconv.ParseInt(epoch, 10, 64)

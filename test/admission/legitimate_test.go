@@ -58,7 +58,7 @@ func build(t *testing.T, server *fairleadv1alpha1.MCPServer) *resources.Objects 
 }
 
 func defaults() resources.Defaults {
-	return resources.Defaults{RuntimeImage: "docker.io/local/fairlead-runtime:dev", Replicas: 2, ClusterDomain: "cluster.local"}
+	return resources.Defaults{RuntimeImage: "fairlead.invalid/fairlead-runtime:dev", Replicas: 2, ClusterDomain: "cluster.local"}
 }
 
 // apply applies an object as the operator does.

@@ -27,7 +27,7 @@ import (
 	"fairlead.dev/fairlead/test/e2e/traffic"
 )
 
-const streamsImage = "docker.io/local/fairlead-e2e-streams:dev"
+const streamsImage = "fairlead.invalid/fairlead-e2e-streams:dev"
 
 // role is the label that tells the pods of a test apart by their trade.
 const role = "e2e-role"

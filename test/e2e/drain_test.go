@@ -34,7 +34,7 @@ spec:
       securityContext: {runAsNonRoot: true, seccompProfile: {type: RuntimeDefault}}
       containers:
       - name: tracker
-        image: docker.io/local/fairlead-demo-backend:dev
+        image: fairlead.invalid/fairlead-demo-backend:dev
         imagePullPolicy: IfNotPresent
         env: [{name: API_TOKEN, value: not-a-secret-here}, {name: PACE, value: 2s}]
         ports: [{containerPort: 8080}]

@@ -27,8 +27,8 @@ import (
 // The runtime under two tags; run.sh builds both. nextVersion is what the second
 // says at /status.
 const (
-	firstImage  = "docker.io/local/fairlead-runtime:dev"
-	nextImage   = "docker.io/local/fairlead-runtime:next"
+	firstImage  = "fairlead.invalid/fairlead-runtime:dev"
+	nextImage   = "fairlead.invalid/fairlead-runtime:next"
 	nextVersion = "next"
 )
 

@@ -215,7 +215,7 @@ func TestUpgradeIsPaced(t *testing.T) {
 	}
 
 	began = time.Now()
-	c.runtimeImage(t, "docker.io/local/fairlead-runtime:missing")
+	c.runtimeImage(t, "fairlead.invalid/fairlead-runtime:missing")
 	c.waveStops(t, ns)
 	most, _ = w.take()
 	t.Logf("the wave of a missing image stopped in %s, at most %d roll-outs at once", round(time.Since(began)), most)

@@ -98,7 +98,7 @@ func TestOverlayOfTheGuide(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, image := range []string{"image: registry.example.com/fairlead/fairlead-operator:v0.2.0", "--runtime-image=registry.example.com/fairlead/fairlead-runtime:v0.2.0"} {
-		if !strings.Contains(out, image) || strings.Contains(out, "docker.io/local") {
+		if !strings.Contains(out, image) || strings.Contains(out, "fairlead.invalid") {
 			t.Errorf("the overlay does not set %s", image)
 		}
 	}

@@ -159,7 +159,7 @@ func TestNamespaceThatMayNotBeWatched(t *testing.T) { //nolint:paralleltest // I
 func options(t *testing.T, watched []string) manager.Options {
 	t.Helper()
 	return manager.Options{
-		RuntimeImage: "docker.io/local/fairlead-runtime:dev", DefaultReplicas: 2, ClusterDomain: "cluster.local",
+		RuntimeImage: "fairlead.invalid/fairlead-runtime:dev", DefaultReplicas: 2, ClusterDomain: "cluster.local",
 		MetricsBindAddress: freeAddress(t), HealthProbeBindAddress: freeAddress(t),
 		MaxConcurrentReconciles: 4, MaxConcurrentRollouts: 5, Verification: manager.VerificationRequired,
 		Namespace: home, WatchNamespaces: watched, LeaderElect: true,
