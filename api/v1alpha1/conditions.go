@@ -75,7 +75,7 @@ const (
 	ReasonUnreachable = "Unreachable"
 	// ReasonNoPods: there is no ready pod that could be asked.
 	ReasonNoPods = "NoPods"
-	// ReasonToolsListed: a client listed exactly the tools of the spec.
+	// ReasonToolsListed: a client listed all tools of this revision.
 	ReasonToolsListed = "ToolsListed"
 	// ReasonVerificationFailed: a client got a wrong answer; the message says
 	// which.
