@@ -41,6 +41,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 		Named("mcpserver").
 		// Status writes and labels change nothing that is built.
 		For(&fairleadv1alpha1.MCPServer{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, refreshAsked()))).
+		Watches(&fairleadv1alpha1.MCPServer{}, unansweredFirst()).
 		Owns(&appsv1.Deployment{}, builder.WithPredicates(deploymentChanged())).
 		Owns(&corev1.Service{}).
 		Owns(&corev1.ServiceAccount{}).

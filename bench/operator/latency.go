@@ -18,20 +18,24 @@ type latencies struct{ status, ready []time.Duration }
 // and measures from creation to the first status, and from ready pods to Ready.
 func (b *bench) latency(namespace string, first, count int) (latencies, error) {
 	var found latencies
+	told := b.await(namespace, first+count, applied)
+	defer told.stop()
+	serves := b.await(namespace, first+count, ready)
+	defer serves.stop()
 	for i := first; i < first+count; i++ {
-		told := b.await(namespace, i+1, applied)
-		serves := b.await(namespace, i+1, ready)
+		name := serverName(i)
 		begin := time.Now()
 		if err := b.create(namespace, i, i+1); err != nil {
 			return found, err
 		}
-		if _, err := b.wait(told); err != nil {
+		status, err := b.until(told, name)
+		if err != nil {
 			return found, err
 		}
-		if _, err := b.wait(serves); err != nil {
+		served, err := b.until(serves, name)
+		if err != nil {
 			return found, err
 		}
-		name := serverName(i)
 		key := types.NamespacedName{Namespace: namespace, Name: name}
 		pods, ok := b.nodes.readyAt(key)
 		for ; !ok; pods, ok = b.nodes.readyAt(key) { // The operator may be told before the nodes.
@@ -39,8 +43,8 @@ func (b *bench) latency(namespace string, first, count int) (latencies, error) {
 				return found, err
 			}
 		}
-		found.status = append(found.status, told.at(name).Sub(begin))
-		found.ready = append(found.ready, max(serves.at(name).Sub(pods), 0))
+		found.status = append(found.status, status.Sub(begin))
+		found.ready = append(found.ready, max(served.Sub(pods), 0))
 	}
 	slices.Sort(found.status)
 	slices.Sort(found.ready)
@@ -50,11 +54,25 @@ func (b *bench) latency(namespace string, first, count int) (latencies, error) {
 	return found, nil
 }
 
-// at returns when a server was first as it should be.
-func (w *watcher) at(name string) time.Time {
+// at returns when a server was first as it should be, if it is.
+func (w *watcher) at(name string) (time.Time, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.seen[name]
+	at, found := w.seen[name]
+	return at, found
+}
+
+// until waits until a server is as it should be, and returns since when.
+func (b *bench) until(w *watcher, name string) (time.Time, error) {
+	for begin := time.Now(); time.Since(begin) < patience; {
+		if at, found := w.at(name); found {
+			return at, nil
+		}
+		if err := b.pause(time.Millisecond); err != nil {
+			return time.Time{}, err
+		}
+	}
+	return time.Time{}, b.complain(w)
 }
 
 // percentile returns the value below which p of 100 lie.

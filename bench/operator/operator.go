@@ -42,13 +42,14 @@ const system = "fairlead-system"
 // convergence. The verifier alone is a stand-in.
 type operator struct {
 	requests *recorder
+	looks    *looks
 	stop     func() error
 }
 
 // startOperator runs one until stop is called.
 func (b *bench) startOperator(concurrent int, limit flowcontrol.RateLimiter) (*operator, error) {
 	ctx, cancel := context.WithCancel(b.ctx)
-	op := &operator{requests: newRecorder()}
+	op := &operator{requests: newRecorder(), looks: &looks{seen: map[types.NamespacedName]bool{}}}
 	op.requests.limit = limit
 	cfg := rest.CopyConfig(b.api.Config)
 	cfg.Wrap(op.requests.wrap)
@@ -65,7 +66,8 @@ func (b *bench) startOperator(concurrent int, limit flowcontrol.RateLimiter) (*o
 	var pool *convergence.Pool
 	mgr, err := manager.New(ctx, cfg, options, logr.FromSlogHandler(b.log.Handler()), prometheus.NewRegistry(), func(r *controllers.Reconciler) {
 		pool = convergence.New(convergence.Options{Poker: poker, Dial: b.nodes.dial, Changed: r.Changed, Logger: b.log})
-		r.Convergence, r.Verifier = pool, newVerifier(r.Changed)
+		op.looks.Convergence = pool
+		r.Convergence, r.Verifier = op.looks, newVerifier(r.Changed)
 	})
 	if err != nil {
 		cancel()

@@ -120,6 +120,14 @@ func TestAsExpected(t *testing.T) {
 	}
 }
 
+func TestSummary(t *testing.T) {
+	t.Parallel()
+	counts := maps.Clone(forOneServer)
+	if got, want := summary(counts, 1), "7 applies, 1 create, 6 metadata gets, 2 status patches"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestRender(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder

@@ -5,6 +5,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -149,14 +150,25 @@ func (r *recorder) total(namespace string) int {
 	return sum
 }
 
-// text lists counts, each as the number for one server if all are multiples of it.
-func text(counts map[string]int, servers int) string {
-	var parts []string
-	for _, did := range slices.Sorted(maps.Keys(counts)) {
-		parts = append(parts, fmt.Sprintf("%s %s", each(counts[did], servers), did))
+// summary counts requests for one server by what they do, such as
+// `2 status patches`; the names of the resources are in forOneServer.
+func summary(counts map[string]int, servers int) string {
+	sums := map[string]int{}
+	for did, n := range counts {
+		verb, what, _ := strings.Cut(did, " ")
+		if strings.HasSuffix(what, "/status") {
+			verb = "status " + verb
+		}
+		sums[verb] += n
 	}
-	if len(parts) == 0 {
-		return "none"
+	plurals := map[string]string{"apply": "applies", "patch": "patches", "status patch": "status patches", "get": "metadata gets"}
+	var parts []string
+	for _, verb := range slices.Sorted(maps.Keys(sums)) {
+		name := verb
+		if n := sums[verb]; n != servers {
+			name = cmp.Or(plurals[verb], verb+"s")
+		}
+		parts = append(parts, each(sums[verb], servers)+" "+name)
 	}
 	return strings.Join(parts, ", ")
 }
