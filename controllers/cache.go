@@ -4,7 +4,6 @@
 package controllers
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 
@@ -29,7 +28,8 @@ func CacheOptions() cache.Options {
 	ours := cache.ByObject{
 		Label: labels.SelectorFromSet(labels.Set{resources.LabelManagedBy: resources.ManagedBy}),
 	}
-	deployments, pods, configMaps, revisions := ours, ours, ours, ours
+	children, deployments, pods, configMaps, revisions := ours, ours, ours, ours, ours
+	children.Transform = packChild
 	deployments.Transform = reduceDeployment
 	pods.Transform = reducePod
 	configMaps.Transform = reduceConfigMap
@@ -39,14 +39,14 @@ func CacheOptions() cache.Options {
 		ByObject: map[client.Object]cache.ByObject{
 			&appsv1.Deployment{}:                     deployments,
 			&appsv1.ControllerRevision{}:             revisions,
-			&autoscalingv2.HorizontalPodAutoscaler{}: ours,
-			&corev1.Service{}:                        ours,
-			&corev1.ServiceAccount{}:                 ours,
+			&autoscalingv2.HorizontalPodAutoscaler{}: children,
+			&corev1.Service{}:                        children,
+			&corev1.ServiceAccount{}:                 children,
 			&corev1.ConfigMap{}:                      configMaps,
 			&corev1.Pod{}:                            pods,
-			&networkingv1.Ingress{}:                  ours,
-			&networkingv1.NetworkPolicy{}:            ours,
-			&policyv1.PodDisruptionBudget{}:          ours,
+			&networkingv1.Ingress{}:                  children,
+			&networkingv1.NetworkPolicy{}:            children,
+			&policyv1.PodDisruptionBudget{}:          children,
 			&networkingv1.IngressClass{}:             {},
 			&fairleadv1alpha1.MCPServer{}:            {},
 		},
@@ -60,6 +60,7 @@ func reduceMetadata(in any) (any, error) {
 		return in, nil // A tombstone.
 	}
 	object.SetManagedFields(nil)
+	shareWords(object)
 	if _, found := object.GetAnnotations()[corev1.LastAppliedConfigAnnotation]; found {
 		annotations := maps.Clone(object.GetAnnotations())
 		delete(annotations, corev1.LastAppliedConfigAnnotation)
@@ -68,22 +69,59 @@ func reduceMetadata(in any) (any, error) {
 	return in, nil
 }
 
-// reduceDeployment packs the pod template, most of what a Deployment takes in
-// memory; see unpack. It also drops when and in which words the
-// Deployment controller noted its progress: it notes that again and again, and no
-// status repeats it.
+// words are in the metadata of every child: one copy of each is enough.
+var words = func(all ...string) map[string]string {
+	words := map[string]string{}
+	for _, word := range all {
+		words[word] = word
+	}
+	return words
+}(
+	resources.LabelServer, resources.LabelManagedBy, "app.kubernetes.io/instance", "app.kubernetes.io/name", "app.kubernetes.io/part-of",
+	"mcp-server", resources.ManagedBy,
+	resources.AnnotationRenderedHash, resources.AnnotationRevision, resources.AnnotationTemplateHash, resources.AnnotationSurfaceHash,
+	resources.AnnotationContract, resources.AnnotationReplicasOwner, resources.AnnotationSessionKeys,
+	fairleadv1alpha1.GroupVersion.String(), "MCPServer", "ReplicaSet",
+)
+
+func shared(word string) string {
+	if known, found := words[word]; found {
+		return known
+	}
+	return word
+}
+
+// shareWords replaces copies of words.
+func shareWords(object metav1.Object) {
+	object.SetLabels(sharedMap(object.GetLabels()))
+	object.SetAnnotations(sharedMap(object.GetAnnotations()))
+	owners := object.GetOwnerReferences()
+	for i := range owners {
+		owners[i].APIVersion, owners[i].Kind = shared(owners[i].APIVersion), shared(owners[i].Kind)
+	}
+}
+
+func sharedMap(from map[string]string) map[string]string {
+	if from == nil {
+		return nil
+	}
+	to := make(map[string]string, len(from)) // An assignment to a key that is there keeps the old copy.
+	for key, value := range from {
+		to[shared(key)] = shared(value)
+	}
+	return to
+}
+
+// reduceDeployment packs the spec of a Deployment. It also drops when and in
+// which words the Deployment controller noted its progress: it notes that again
+// and again, and no status repeats it.
 func reduceDeployment(in any) (any, error) {
 	deployment, ok := in.(*appsv1.Deployment)
 	if !ok {
 		return in, nil
 	}
-	if template := &deployment.Spec.Template; len(template.Spec.Containers) > 0 { // Else it was packed already.
-		packed, err := template.Marshal()
-		if err != nil {
-			return nil, fmt.Errorf("failed to pack the pod template of Deployment %q: %w", deployment.Name, err)
-		}
-		deployment.Annotations = with(deployment.Annotations, map[string]string{cachedTemplate: string(packed)})
-		*template = corev1.PodTemplateSpec{}
+	if err := packDeployment(deployment); err != nil {
+		return nil, err
 	}
 	for i := range deployment.Status.Conditions {
 		c := &deployment.Status.Conditions[i]
@@ -93,19 +131,6 @@ func reduceDeployment(in any) (any, error) {
 		}
 	}
 	return reduceMetadata(deployment)
-}
-
-// unpack gives a Deployment of the cache its pod template back; one that the API
-// server answered with has it.
-func unpack(deployment *appsv1.Deployment) error {
-	packed, found := deployment.Annotations[cachedTemplate]
-	if !found || len(deployment.Spec.Template.Spec.Containers) > 0 {
-		return nil
-	}
-	if err := deployment.Spec.Template.Unmarshal([]byte(packed)); err != nil {
-		return fmt.Errorf("failed to unpack the pod template of Deployment %q: %w", deployment.Name, err)
-	}
-	return nil
 }
 
 // reduceConfigMap keeps hashes in the place of the data, which is large and is
@@ -188,5 +213,5 @@ func reducePod(in any) (any, error) {
 			State: status.State, LastTerminationState: status.LastTerminationState,
 		})
 	}
-	return reduced, nil
+	return reduceMetadata(reduced)
 }

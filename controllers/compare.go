@@ -11,7 +11,6 @@ import (
 	"reflect"
 	"slices"
 
-	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -29,8 +28,6 @@ const (
 	cachedLastGoodHash = "cache.fairlead.dev/last-good-hash"
 	// cachedConfigMap names the ConfigMap that a pod mounts.
 	cachedConfigMap = "cache.fairlead.dev/config-map"
-	// cachedTemplate is the pod template of a Deployment as protocol buffers.
-	cachedTemplate = "cache.fairlead.dev/template"
 )
 
 // upToDate reports whether live has everything that is desired. What others
@@ -45,10 +42,8 @@ func upToDate(object resources.Object, desired map[string]any, live client.Objec
 		}
 		delete(want, "data")
 	}
-	if deployment, ok := live.(*appsv1.Deployment); ok {
-		if err := unpack(deployment); err != nil {
-			return false, err
-		}
+	if err := unpack(live); err != nil {
+		return false, err
 	}
 	have, err := runtime.DefaultUnstructuredConverter.ToUnstructured(live)
 	if err != nil {
