@@ -48,7 +48,7 @@ func CacheOptions() cache.Options {
 			&networkingv1.NetworkPolicy{}:            children,
 			&policyv1.PodDisruptionBudget{}:          children,
 			&networkingv1.IngressClass{}:             {},
-			&fairleadv1alpha1.MCPServer{}:            {},
+			&fairleadv1alpha1.MCPServer{}:            {Transform: reduceServer},
 		},
 	}
 }
@@ -150,10 +150,18 @@ func reduceConfigMap(in any) (any, error) {
 	return reduceMetadata(configMap)
 }
 
+// reduceServer gives back the room that decoding leaves at the end of lists.
+func reduceServer(in any) (any, error) {
+	if server, ok := in.(*fairleadv1alpha1.MCPServer); ok {
+		in = server.DeepCopy()
+	}
+	return reduceMetadata(in)
+}
+
 // reduceRevision keeps the number of a record of the history, not the spec in it.
 func reduceRevision(in any) (any, error) {
 	if revision, ok := in.(*appsv1.ControllerRevision); ok {
-		revision.Data = runtime.RawExtension{}
+		revision.Data, revision.Annotations = runtime.RawExtension{}, nil
 	}
 	return reduceMetadata(in)
 }
@@ -169,8 +177,12 @@ func with(annotations, more map[string]string) map[string]string {
 }
 
 // podAnnotations are those of a pod that the cache keeps: what the operator set
-// to make the kubelet look, and what stands for the pod's ConfigMap.
-var podAnnotations = []string{fairleadv1alpha1.AnnotationConfigRevision, fairleadv1alpha1.AnnotationRefreshedAt, cachedConfigMap}
+// to make the kubelet look.
+var podAnnotations = []string{fairleadv1alpha1.AnnotationConfigRevision, fairleadv1alpha1.AnnotationRefreshedAt}
+
+// configMapOf returns the name of the ConfigMap with the configuration that a pod
+// of the cache mounts; see pack.go for the place.
+func configMapOf(pod *corev1.Pod) string { return pod.GetSelfLink() }
 
 // controllerOf returns what tells by whom a pod was made.
 func controllerOf(pod *corev1.Pod) []metav1.OwnerReference {
@@ -187,14 +199,15 @@ func reducePod(in any) (any, error) {
 	if !ok {
 		return in, nil
 	}
-	annotations := map[string]string{}
+	var annotations map[string]string
 	for _, key := range podAnnotations {
 		if value, found := pod.Annotations[key]; found {
-			annotations[key] = value
+			annotations = with(annotations, map[string]string{key: value})
 		}
 	}
+	mounted := configMapOf(pod)
 	if len(pod.Spec.Containers) > 0 { // Else it was reduced already.
-		annotations[cachedConfigMap] = mountedConfigMap(&pod.Spec)
+		mounted = mountedConfigMap(&pod.Spec)
 	}
 	reduced := &corev1.Pod{
 		TypeMeta: pod.TypeMeta,
@@ -204,6 +217,7 @@ func reducePod(in any) (any, error) {
 		},
 		Status: corev1.PodStatus{Phase: pod.Status.Phase, PodIP: pod.Status.PodIP},
 	}
+	reduced.SetSelfLink(mounted)
 	reduced.Status.Conditions = slices.DeleteFunc(slices.Clone(pod.Status.Conditions), func(c corev1.PodCondition) bool {
 		return c.Type != corev1.PodReady && c.Type != corev1.PodScheduled
 	})

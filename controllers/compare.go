@@ -26,8 +26,6 @@ const (
 	// cachedServerHash and cachedLastGoodHash are hashes of what a ConfigMap holds.
 	cachedServerHash   = "cache.fairlead.dev/server-hash"
 	cachedLastGoodHash = "cache.fairlead.dev/last-good-hash"
-	// cachedConfigMap names the ConfigMap that a pod mounts.
-	cachedConfigMap = "cache.fairlead.dev/config-map"
 )
 
 // upToDate reports whether live has everything that is desired. What others

@@ -126,7 +126,7 @@ func TestReducePodKeepsWhatStopsIt(t *testing.T) {
 	if reduced.Name != "a" || reduced.Labels["l"] != "v" || len(reduced.Status.Conditions) != 1 || reduced.Status.ContainerStatuses[0].RestartCount != 3 {
 		t.Errorf("what is needed is gone: %+v", reduced)
 	}
-	if reduced.Annotations["fairlead.dev/config-revision"] != "abc-1" || reduced.Annotations[cachedConfigMap] != "a-mcp-1" {
+	if reduced.Annotations["fairlead.dev/config-revision"] != "abc-1" || configMapOf(reduced) != "a-mcp-1" {
 		t.Errorf("what the pod was given is gone: %v", reduced.Annotations)
 	}
 	if data, err := yaml.Marshal(reduced); err != nil || strings.Contains(string(data), "canary") || len(reduced.ManagedFields) > 0 {

@@ -143,7 +143,7 @@ func convergenceTarget(seen *observation, pods []corev1.Pod) convergence.Target 
 	}
 	for i := range pods {
 		pod := &pods[i]
-		if !pod.DeletionTimestamp.IsZero() || pod.Annotations[cachedConfigMap] != configMap || !podReady(pod) {
+		if !pod.DeletionTimestamp.IsZero() || configMapOf(pod) != configMap || !podReady(pod) {
 			continue
 		}
 		target.Pods = append(target.Pods, convergence.Pod{
