@@ -6,6 +6,7 @@ package controllers
 import (
 	"maps"
 	"slices"
+	"unique"
 
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -91,13 +92,17 @@ func shared(word string) string {
 	return word
 }
 
-// shareWords replaces copies of words.
+// shareWords replaces copies of words, and of what the children of one server
+// have in common.
 func shareWords(object metav1.Object) {
 	object.SetLabels(sharedMap(object.GetLabels()))
 	object.SetAnnotations(sharedMap(object.GetAnnotations()))
+	object.SetNamespace(unique.Make(object.GetNamespace()).Value())
 	owners := object.GetOwnerReferences()
 	for i := range owners {
-		owners[i].APIVersion, owners[i].Kind = shared(owners[i].APIVersion), shared(owners[i].Kind)
+		owner := &owners[i]
+		owner.APIVersion, owner.Kind = shared(owner.APIVersion), shared(owner.Kind)
+		owner.Name, owner.UID = unique.Make(owner.Name).Value(), unique.Make(owner.UID).Value()
 	}
 }
 
