@@ -31,6 +31,7 @@ import (
 	"fairlead.dev/fairlead/controllers/resources"
 	"fairlead.dev/fairlead/controllers/rollout"
 	"fairlead.dev/fairlead/controllers/verify"
+	"fairlead.dev/fairlead/test/apiserver"
 )
 
 // runtimeImage is that of the operators of the stories.
@@ -74,10 +75,10 @@ func cacheOf(o setting) (cache.Options, error) {
 
 // startOperator runs an operator with the generated rights until ctx ends; the
 // channel then yields its error. In the place of the network it has fakes.
-func startOperator(ctx context.Context, o setting, fakes *pods, requests *recorder) (<-chan error, error) {
+func startOperator(ctx context.Context, o setting, fakes *pods, requests *apiserver.Recorder) (<-chan error, error) {
 	cfg := rest.CopyConfig(suite.operator)
 	cfg.QPS = -1
-	cfg.Wrap(requests.wrap)
+	cfg.Wrap(requests.Wrap)
 	logger := logr.FromSlogHandler(slog.NewJSONHandler(suite.logs, nil))
 	ctrl.SetLogger(logger)
 	scheme, err := manager.Scheme()
@@ -166,10 +167,10 @@ type pods struct {
 
 // operator runs an operator of the story's own until the returned function is
 // called, and makes its pods the story's.
-func (s *story) operator(o setting) (requests *recorder, stop func()) {
+func (s *story) operator(o setting) (requests *apiserver.Recorder, stop func()) {
 	s.Helper()
 	ctx, cancel := context.WithCancel(s.ctx)
-	requests, s.pods = &recorder{}, &pods{}
+	requests, s.pods = &apiserver.Recorder{}, &pods{}
 	done, err := startOperator(ctx, o, s.pods, requests)
 	if err != nil {
 		s.Fatal(err)

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	fairleadv1alpha1 "fairlead.dev/fairlead/api/v1alpha1"
+	"fairlead.dev/fairlead/test/apiserver"
 )
 
 // fleet is how many servers the story of a restart has.
@@ -62,13 +63,13 @@ func TestStoryRestartWritesNothing(t *testing.T) { //nolint:paralleltest // See 
 		return ""
 	})
 	// Each child and the record once, one status on the way and one at the end.
-	if got, most := len(suite.writes.writesIn(s.namespace)), fleet*(8+2); got > most {
+	if got, most := len(suite.writes.WritesIn(s.namespace)), fleet*(8+2); got > most {
 		t.Errorf("%d servers cost %d writes, want at most %d", fleet, got, most)
 	}
 
 	// A second operator is a restart of the first: it has seen nothing yet.
 	before := reconciles(t)
-	requests := &recorder{}
+	requests := &apiserver.Recorder{}
 	ctx, stop := context.WithCancel(s.ctx)
 	done, err := startOperator(ctx, setting{}, &pods{}, requests)
 	if err != nil {
@@ -96,7 +97,7 @@ func TestStoryRestartWritesNothing(t *testing.T) { //nolint:paralleltest // See 
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	if got := requests.in(s.namespace); len(got) > 0 {
+	if got := requests.In(s.namespace); len(got) > 0 {
 		t.Errorf("after a restart, %d requests beside the watches, want none: %q", len(got), got[:min(len(got), 5)])
 	}
 }

@@ -71,7 +71,7 @@ func TestStorySessionKeys(t *testing.T) {
 	if diff := cmp.Diff(ring.IDs(), s.pods.target(server).KeyIDs); diff != "" {
 		t.Errorf("keys that pods should hold (-want +got):\n%s", diff)
 	}
-	for _, request := range requests.in(s.namespace) {
+	for _, request := range requests.In(s.namespace) {
 		if strings.HasPrefix(request, "GET") && strings.Contains(request, "secrets") {
 			t.Errorf("a Secret was read: %s", request)
 		}
@@ -81,7 +81,7 @@ func TestStorySessionKeys(t *testing.T) {
 		return convergence.Report{Revision: t.Revision, State: convergence.Lagging, Lagging: []string{"a"}, KeyIDs: []string{}, Message: "m"}
 	})
 	s.want(server, "Ready=False/Propagating")
-	if got := requests.countOf("/secrets/orders-mcp-session"); got != 1 {
+	if got := requests.CountOf("/secrets/orders-mcp-session"); got != 1 {
 		t.Errorf("the keys were written %d times before the kubelet had its time", got)
 	}
 	ahead.Store(int64(2 * time.Minute))
@@ -115,7 +115,7 @@ func TestStoryLostKeysOfRunningPods(t *testing.T) {
 		s.lookAgain()
 	}
 	s.want(server, "Ready=True/Serving", "Degraded=")
-	if got := requests.countOf("/secrets/orders-mcp-session"); got != 2 {
+	if got := requests.CountOf("/secrets/orders-mcp-session"); got != 2 {
 		t.Errorf("the keys were written %d times, want once at first and once again", got)
 	}
 	s.podsSay(nil)
@@ -193,7 +193,7 @@ func TestStoryKeysRotate(t *testing.T) {
 	ahead.Store(int64(2 * time.Minute))
 	s.lookAgain()
 	s.eventually(func() string { // The Secret is written again, since a pod lacks keys.
-		if got := requests.countOf("/secrets/orders-mcp-session"); got != 2 {
+		if got := requests.CountOf("/secrets/orders-mcp-session"); got != 2 {
 			return fmt.Sprintf("the Secret was written %d times", got)
 		}
 		return ""

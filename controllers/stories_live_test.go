@@ -127,10 +127,10 @@ func TestStoryLastGoodDrifts(t *testing.T) {
 	}
 	// Whose last good one it was is not known any more: it is what serves now.
 	s.wantFiles(server, "two", "two")
-	writes := len(suite.writes.writesIn(s.namespace))
+	writes := len(suite.writes.WritesIn(s.namespace))
 	describeTool(s, server, "three")
 	s.want(server, "Ready=True/Serving")
-	if got := suite.writes.writesIn(s.namespace)[writes:]; len(got) != 3 {
+	if got := suite.writes.WritesIn(s.namespace)[writes:]; len(got) != 3 {
 		t.Errorf("an edit cost these writes, want one ConfigMap, one record and one status: %q", got)
 	}
 }
@@ -142,7 +142,7 @@ func TestStoryLiveEditCosts(t *testing.T) {
 	s := newStory(t)
 	server := s.serving("orders")
 	name := slices.Collect(maps.Keys(s.configMaps(server)))[0]
-	before := len(suite.writes.in(s.namespace))
+	before := len(suite.writes.In(s.namespace))
 	describeTool(s, server, "two")
 	s.want(server, "Ready=True/Serving")
 	prefix := "/namespaces/" + s.namespace + "/"
@@ -152,7 +152,7 @@ func TestStoryLiveEditCosts(t *testing.T) {
 		"POST /apis/apps/v1" + prefix + "controllerrevisions",
 		"PATCH /apis/fairlead.dev/v1alpha1" + prefix + "mcpservers/orders/status",
 	}
-	if diff := cmp.Diff(want, suite.writes.in(s.namespace)[before:]); diff != "" {
+	if diff := cmp.Diff(want, suite.writes.In(s.namespace)[before:]); diff != "" {
 		t.Errorf("requests (-want +got):\n%s", diff)
 	}
 }
@@ -227,7 +227,7 @@ func TestStoryRefresh(t *testing.T) {
 	t.Parallel()
 	s := newStory(t)
 	server := s.serving("orders")
-	writes := len(suite.writes.writesIn(s.namespace))
+	writes := len(suite.writes.WritesIn(s.namespace))
 	const at = "2026-11-21T12:00:00Z"
 	edit(s, server, func(m *fairleadv1alpha1.MCPServer) {
 		m.Annotations = map[string]string{fairleadv1alpha1.AnnotationRefreshRequestedAt: at}
@@ -239,7 +239,7 @@ func TestStoryRefresh(t *testing.T) {
 		}
 		return ""
 	})
-	if got := suite.writes.writesIn(s.namespace)[writes:]; len(got) != 1 {
+	if got := suite.writes.WritesIn(s.namespace)[writes:]; len(got) != 1 {
 		t.Errorf("a refresh cost these writes, want one status: %q", got)
 	}
 	edit(s, server, func(m *fairleadv1alpha1.MCPServer) {

@@ -269,10 +269,10 @@ func TestStoryNetworkPolicyDrifts(t *testing.T) {
 		}
 		return ""
 	})
-	writes := len(suite.writes.writesIn(s.namespace))
+	writes := len(suite.writes.WritesIn(s.namespace))
 	edit(s, server, func(m *fairleadv1alpha1.MCPServer) { m.Spec.Replicas = new(int32(2)) })
 	s.want(server, "Accepted=True/Accepted")
-	for _, write := range suite.writes.writesIn(s.namespace)[writes:] {
+	for _, write := range suite.writes.WritesIn(s.namespace)[writes:] {
 		if write == "PATCH /apis/networking.k8s.io/v1/namespaces/"+s.namespace+"/networkpolicies/orders-mcp" {
 			t.Error("the policy was written without a need")
 		}

@@ -75,7 +75,7 @@ func TestStoryCreate(t *testing.T) {
 		"PATCH /apis/policy/v1" + prefix + "poddisruptionbudgets/orders-mcp",
 		"POST /apis/apps/v1" + prefix + "controllerrevisions",
 	}
-	requests := suite.writes.in(s.namespace)
+	requests := suite.writes.In(s.namespace)
 	slices.Sort(requests)
 	if diff := cmp.Diff(wantRequests, requests); diff != "" {
 		t.Errorf("requests (-want +got):\n%s", diff)
@@ -101,7 +101,7 @@ func TestStoryLiveEdit(t *testing.T) {
 	before := s.read(s.deployment(server)).GetResourceVersion()
 	names := slices.Collect(maps.Keys(s.configMaps(server)))
 	revision := server.Status.Tools.Revision
-	writes := len(suite.writes.writesIn(s.namespace))
+	writes := len(suite.writes.WritesIn(s.namespace))
 
 	edit(s, server, func(m *fairleadv1alpha1.MCPServer) { m.Spec.Tools[0].Description = "A better text." })
 	s.want(server, "Ready=True/Serving")
@@ -119,7 +119,7 @@ func TestStoryLiveEdit(t *testing.T) {
 	if got := s.read(s.deployment(server)).GetResourceVersion(); got != before {
 		t.Error("the Deployment was written: a tool's text must not touch it")
 	}
-	if got := suite.writes.writesIn(s.namespace)[writes:]; len(got) != 3 {
+	if got := suite.writes.WritesIn(s.namespace)[writes:]; len(got) != 3 {
 		t.Errorf("an edit of a text cost these writes, want one ConfigMap, one record and one status: %q", got)
 	}
 }
@@ -223,7 +223,7 @@ func TestStoryForeignObject(t *testing.T) {
 	if got := message(server, "Accepted"); !strings.Contains(got, `Service "orders-mcp"`) || !strings.Contains(got, "rename") {
 		t.Errorf("message = %q names neither the object nor the next act", got)
 	}
-	for _, write := range suite.writes.writesIn(s.namespace) {
+	for _, write := range suite.writes.WritesIn(s.namespace) {
 		if !strings.HasSuffix(write, "/mcpservers/orders/status") {
 			t.Errorf("written although a name is taken: %s", write)
 		}
@@ -256,7 +256,7 @@ func TestStoryDelete(t *testing.T) {
 	s := newStory(t)
 	server := s.serving("minimal")
 	s.delete(server)
-	writes := suite.writes.writesIn(s.namespace)
+	writes := suite.writes.WritesIn(s.namespace)
 	// No garbage collector runs here; the event of a child must bring nothing back.
 	service := named(s, &corev1.Service{}, "hello-mcp")
 	s.read(service)
@@ -267,7 +267,7 @@ func TestStoryDelete(t *testing.T) {
 	if s.exists(service) {
 		t.Error("the Service of a deleted server came back")
 	}
-	for _, write := range suite.writes.writesIn(s.namespace)[len(writes):] {
+	for _, write := range suite.writes.WritesIn(s.namespace)[len(writes):] {
 		if strings.Contains(write, "/hello") {
 			t.Errorf("written for a deleted server: %s", write)
 		}
@@ -333,7 +333,7 @@ func TestStoryOthersMayAdd(t *testing.T) {
 	t.Parallel()
 	s := newStory(t)
 	server := s.serving("minimal")
-	writes := len(suite.writes.writesIn(s.namespace))
+	writes := len(suite.writes.WritesIn(s.namespace))
 	service := named(s, &corev1.Service{}, "hello-mcp")
 	edit(s, service, func(o *corev1.Service) {
 		o.Annotations["example.com/theirs"] = "yes"
@@ -345,7 +345,7 @@ func TestStoryOthersMayAdd(t *testing.T) {
 	if service.Annotations["example.com/theirs"] != "yes" || len(service.Spec.Ports) != 2 {
 		t.Errorf("what somebody added is gone: %v %v", service.Annotations, service.Spec.Ports)
 	}
-	for _, write := range suite.writes.writesIn(s.namespace)[writes:] {
+	for _, write := range suite.writes.WritesIn(s.namespace)[writes:] {
 		if strings.Contains(write, "/services/") {
 			t.Errorf("written because somebody added something: %s", write)
 		}
@@ -514,7 +514,7 @@ func TestStoryNamespaceEnds(t *testing.T) {
 	s.delete(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.namespace}})
 	service := named(s, &corev1.Service{}, "hello-mcp")
 	tries := func() (n int) {
-		for _, request := range suite.writes.writesIn(s.namespace) {
+		for _, request := range suite.writes.WritesIn(s.namespace) {
 			if strings.Contains(request, "/services/hello-mcp") {
 				n++
 			}

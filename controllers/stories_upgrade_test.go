@@ -20,6 +20,7 @@ import (
 
 	fairleadv1alpha1 "fairlead.dev/fairlead/api/v1alpha1"
 	"fairlead.dev/fairlead/controllers/resources"
+	"fairlead.dev/fairlead/test/apiserver"
 )
 
 // nextImage is of a newer operator.
@@ -171,7 +172,7 @@ func TestStoryFailingUpgradeStops(t *testing.T) {
 	describeTool(s, waiting[0], "two")
 	s.want(waiting[0], "UpgradePending=True/WaveStopped", "Ready=True/Serving")
 	s.wantUpgraded(servers, 3)
-	for _, write := range requests.writesIn(s.namespace) {
+	for _, write := range requests.WritesIn(s.namespace) {
 		if deployment := "/deployments/" + resources.Name(waiting[0].Name); len(write) > len(deployment) && write[len(write)-len(deployment):] == deployment {
 			t.Errorf("a live edit of a server that waits wrote its Deployment: %s", write)
 		}
@@ -284,11 +285,11 @@ func TestStoryRefusedUpgrade(t *testing.T) {
 				t.Errorf("message = %q, want the API server's words: %q", said, tt.says)
 			}
 			// It goes on taking edits, and is not tried again on each look.
-			before := len(requests.writesIn(s.namespace))
+			before := len(requests.WritesIn(s.namespace))
 			describeTool(s, refused[0], "two")
 			s.want(refused[0], "Ready=True/Serving", "UpgradePending=True/"+tt.reason)
 			s.wantFiles(refused[0], "two", "Fetch one order.")
-			for _, write := range requests.writesIn(s.namespace)[before:] {
+			for _, write := range requests.WritesIn(s.namespace)[before:] {
 				if strings.Contains(write, "/deployments/") {
 					t.Errorf("an edit tried the new template again: %s", write)
 				}
@@ -332,10 +333,10 @@ func TestStoryFailingAPIServer(t *testing.T) {
 	if said := message(server, "Reconciling"); !strings.Contains(said, "dead.example.com") {
 		t.Errorf("message = %q, want the API server's words", said)
 	}
-	told, tried := statusWrites(requests, s.namespace), requests.countOf("/deployments/"+resources.Name(server.Name))
+	told, tried := statusWrites(requests, s.namespace), requests.CountOf("/deployments/"+resources.Name(server.Name))
 	s.eventually(func() string {
 		s.lookAgain()
-		if requests.countOf("/deployments/"+resources.Name(server.Name)) < tried+3 {
+		if requests.CountOf("/deployments/"+resources.Name(server.Name)) < tried+3 {
 			return "it is not tried again"
 		}
 		return ""
@@ -353,8 +354,8 @@ func TestStoryFailingAPIServer(t *testing.T) {
 	s.want(server, "Ready=True/Serving", "Reconciling=")
 }
 
-func statusWrites(requests *recorder, namespace string) (n int) {
-	for _, write := range requests.writesIn(namespace) {
+func statusWrites(requests *apiserver.Recorder, namespace string) (n int) {
+	for _, write := range requests.WritesIn(namespace) {
 		if strings.HasSuffix(write, "/status") {
 			n++
 		}
@@ -433,7 +434,7 @@ func TestStoryHold(t *testing.T) {
 	requests, stop := s.operator(setting{label: s.namespace, image: nextImage})
 	defer stop()
 	s.want(server, "UpgradePending=True/Held", "Ready=True/Serving")
-	if got := requests.writesIn(s.namespace); len(got) != 1 {
+	if got := requests.WritesIn(s.namespace); len(got) != 1 {
 		t.Errorf("holding a server cost these writes, want one status: %q", got)
 	}
 	describeTool(s, server, "two")

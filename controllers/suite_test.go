@@ -4,14 +4,11 @@
 package controllers_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -46,41 +43,23 @@ var suite struct {
 	admin    client.Client
 	operator *rest.Config
 	// writes are those of the operator that the stories share.
-	writes *recorder
-	logs   *logBuffer
+	writes *apiserver.Recorder
+	logs   *apiserver.Log
 	// pods stand in for what convergence and the verifier would find.
 	pods *pods
 }
 
 func TestMain(m *testing.M) {
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "controllers:", err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func run(m *testing.M) (int, error) {
-	server, err := apiserver.Start()
-	if err != nil {
-		return 1, err
-	}
-	defer server.Stop() //nolint:errcheck // The tests have passed or failed already.
-	suite.server = server
-	if err := prepare(); err != nil {
-		return 1, err
-	}
-	suite.writes, suite.logs, suite.pods = &recorder{}, &logBuffer{}, &pods{}
-	ctx, stop := context.WithCancel(context.Background())
-	done, err := startOperator(ctx, setting{}, suite.pods, suite.writes)
-	if err != nil {
-		stop()
-		return 1, err
-	}
-	code := m.Run()
-	stop()
-	return code, <-done
+	apiserver.Main(m, func(server *apiserver.Server) (func() error, error) {
+		suite.server = server
+		if err := prepare(); err != nil {
+			return nil, err
+		}
+		suite.writes, suite.logs, suite.pods = &apiserver.Recorder{}, &apiserver.Log{}, &pods{}
+		ctx, stop := context.WithCancel(context.Background())
+		done, err := startOperator(ctx, setting{}, suite.pods, suite.writes)
+		return func() error { stop(); return <-done }, err
+	})
 }
 
 // prepare creates the clients, and gives the operator's user exactly the rights
@@ -135,82 +114,6 @@ func grant(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// logBuffer keeps what is logged.
-type logBuffer struct {
-	mu   sync.Mutex // guards data
-	data bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.data.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.data.String()
-}
-
-// recorder is an http.RoundTripper that notes every request but watches.
-type recorder struct {
-	mu       sync.Mutex // guards requests
-	requests []string
-}
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
-
-func (r *recorder) wrap(next http.RoundTripper) http.RoundTripper {
-	return roundTripper(func(req *http.Request) (*http.Response, error) {
-		if !req.URL.Query().Has("watch") {
-			r.mu.Lock()
-			r.requests = append(r.requests, req.Method+" "+req.URL.Path)
-			r.mu.Unlock()
-		}
-		return next.RoundTrip(req)
-	})
-}
-
-// in returns the requests of a namespace that are not about events: those go
-// out whenever the recorder likes.
-func (r *recorder) in(namespace string) []string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var found []string
-	for _, request := range r.requests {
-		if strings.Contains(request, "/namespaces/"+namespace+"/") && !strings.Contains(request, "/events") {
-			found = append(found, request)
-		}
-	}
-	return found
-}
-
-// countOf returns how many requests of all namespaces had a path with this end.
-func (r *recorder) countOf(end string) (n int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, request := range r.requests {
-		if strings.HasSuffix(request, end) {
-			n++
-		}
-	}
-	return n
-}
-
-// writesIn returns those that change something.
-func (r *recorder) writesIn(namespace string) []string {
-	var found []string
-	for _, request := range r.in(namespace) {
-		if !strings.HasPrefix(request, http.MethodGet) {
-			found = append(found, request)
-		}
-	}
-	return found
 }
 
 // story is one test in a namespace of its own.

@@ -6,7 +6,6 @@ package v1alpha1_test
 import (
 	"errors"
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,19 +31,10 @@ var (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	server, err := apiserver.Start()
-	if err == nil {
+	apiserver.Main(m, func(server *apiserver.Server) (_ func() error, err error) {
 		admin, err = client.New(server.Config, client.Options{})
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "api:", err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	if err := server.Stop(); err != nil {
-		fmt.Fprintln(os.Stderr, "api:", err)
-	}
-	os.Exit(code)
+		return nil, err
+	})
 }
 
 // crdFile is the generated CRD.

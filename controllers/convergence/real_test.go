@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -31,24 +30,10 @@ import (
 var admin client.Client
 
 func TestMain(m *testing.M) {
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "convergence:", err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func run(m *testing.M) (int, error) {
-	server, err := apiserver.Start()
-	if err != nil {
-		return 1, err
-	}
-	defer server.Stop() //nolint:errcheck // The tests have passed or failed already.
-	if admin, err = client.New(server.Config, client.Options{}); err != nil {
-		return 1, err
-	}
-	return m.Run(), nil
+	apiserver.Main(m, func(server *apiserver.Server) (_ func() error, err error) {
+		admin, err = client.New(server.Config, client.Options{})
+		return nil, err
+	})
 }
 
 // newPod creates one that never runs: there is no kubelet.

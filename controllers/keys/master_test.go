@@ -6,8 +6,6 @@ package keys_test
 import (
 	"bytes"
 	"context"
-	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -25,24 +23,10 @@ import (
 var admin client.Client
 
 func TestMain(m *testing.M) {
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "keys:", err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func run(m *testing.M) (int, error) {
-	server, err := apiserver.Start()
-	if err != nil {
-		return 1, err
-	}
-	defer server.Stop() //nolint:errcheck // The tests have passed or failed already.
-	if admin, err = client.New(server.Config, client.Options{}); err != nil {
-		return 1, err
-	}
-	return m.Run(), nil
+	apiserver.Main(m, func(server *apiserver.Server) (_ func() error, err error) {
+		admin, err = client.New(server.Config, client.Options{})
+		return nil, err
+	})
 }
 
 func namespace(t *testing.T) string {

@@ -55,42 +55,31 @@ var cluster struct {
 	admin, operator client.Client
 }
 
-func TestMain(m *testing.M) {
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "admission:", err)
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { apiserver.Main(m, prepare) }
 
-func run(m *testing.M) (int, error) {
-	server, err := apiserver.Start()
-	if err != nil {
-		return 1, err
-	}
-	defer server.Stop() //nolint:errcheck // The tests have passed or failed already.
+// prepare installs what the operator's identity may do.
+func prepare(server *apiserver.Server) (func() error, error) {
 	cluster.server = server
 	scheme, err := newScheme()
 	if err != nil {
-		return 1, err
+		return nil, err
 	}
 	if cluster.admin, err = client.New(server.Config, client.Options{Scheme: scheme}); err != nil {
-		return 1, err
+		return nil, err
 	}
 	ctx := context.Background()
 	if err := install(ctx, "manager", "namespace.yaml"); err != nil {
-		return 1, err
+		return nil, err
 	}
 	for _, file := range []string{"service_account.yaml", "role.yaml", "role_binding.yaml", "mcpserver_roles.yaml"} {
 		if err := install(ctx, "rbac", file); err != nil {
-			return 1, err
+			return nil, err
 		}
 	}
 	if cluster.operator, err = account(ctx, scheme, operatorNamespace, operatorAccount); err != nil {
-		return 1, err
+		return nil, err
 	}
-	return m.Run(), nil
+	return nil, nil
 }
 
 func newScheme() (*runtime.Scheme, error) {

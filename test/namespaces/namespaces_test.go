@@ -6,7 +6,6 @@
 package namespaces_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -17,7 +16,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -90,7 +88,7 @@ func TestWatchedNamespaces(t *testing.T) { //nolint:paralleltest // It is alone.
 		}
 	}
 	stop()
-	if got := requests.about(other); len(got) > 0 {
+	if got := requests.In(other); len(got) > 0 {
 		t.Errorf("the operator asked for a namespace that is not its: %q", got)
 	}
 	w.untouched(other)
@@ -108,7 +106,7 @@ func TestWatchedNamespaces(t *testing.T) { //nolint:paralleltest // It is alone.
 	})
 	stop()
 	for _, namespace := range watched {
-		if got := requests.about(namespace); len(got) > 0 {
+		if got := requests.In(namespace); len(got) > 0 {
 			t.Errorf("a restart asked %d times for namespace %q beside its watches, want never: %q", len(got), namespace, got)
 		}
 	}
@@ -296,14 +294,14 @@ func (w *world) grant(watched []string) {
 }
 
 // start runs an operator whose pods serve all that they should.
-func (w *world) start(o manager.Options) (requests *recorder, logs *buffer, stop func()) {
+func (w *world) start(o manager.Options) (requests *apiserver.Recorder, logs *apiserver.Log, stop func()) {
 	w.Helper()
 	if err := o.Validate(); err != nil {
 		w.Fatal(err)
 	}
-	requests, logs = &recorder{}, &buffer{}
+	requests, logs = &apiserver.Recorder{}, &apiserver.Log{}
 	cfg := rest.CopyConfig(w.operator)
-	cfg.Wrap(requests.wrap)
+	cfg.Wrap(requests.Wrap)
 	logger := logr.FromSlogHandler(slog.NewJSONHandler(logs, nil))
 	ctx, cancel := context.WithCancel(w.Context())
 	mgr, err := manager.New(ctx, cfg, o, logger, prometheus.NewRegistry(), func(r *controllers.Reconciler) {
@@ -513,57 +511,4 @@ func (w *world) untouched(namespace string) {
 			w.Errorf("server %q in a namespace that is not watched has a status", servers.Items[i].Name)
 		}
 	}
-}
-
-// buffer keeps what is logged.
-type buffer struct {
-	mu   sync.Mutex // guards data
-	data bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.data.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.data.String()
-}
-
-// recorder notes every request but watches.
-type recorder struct {
-	mu       sync.Mutex // guards requests
-	requests []string
-}
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
-
-func (r *recorder) wrap(next http.RoundTripper) http.RoundTripper {
-	return roundTripper(func(req *http.Request) (*http.Response, error) {
-		if !req.URL.Query().Has("watch") {
-			r.mu.Lock()
-			r.requests = append(r.requests, req.Method+" "+req.URL.Path)
-			r.mu.Unlock()
-		}
-		return next.RoundTrip(req)
-	})
-}
-
-// about returns the requests for a namespace that are not about events: those go
-// out whenever the recorder likes.
-func (r *recorder) about(namespace string) []string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var found []string
-	for _, request := range r.requests {
-		if strings.Contains(request, "/namespaces/"+namespace+"/") && !strings.Contains(request, "/events") {
-			found = append(found, request)
-		}
-	}
-	return found
 }

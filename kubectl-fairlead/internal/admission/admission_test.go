@@ -6,7 +6,6 @@ package admission_test
 import (
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -26,19 +25,10 @@ import (
 var admin client.Client
 
 func TestMain(m *testing.M) {
-	server, err := apiserver.Start()
-	if err == nil {
+	apiserver.Main(m, func(server *apiserver.Server) (_ func() error, err error) {
 		admin, err = client.New(server.Config, client.Options{})
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "admission:", err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	if err := server.Stop(); err != nil {
-		fmt.Fprintln(os.Stderr, "admission:", err)
-	}
-	os.Exit(code)
+		return nil, err
+	})
 }
 
 // server is a manifest with one tool and the rest of spec.
