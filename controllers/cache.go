@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	fairleadv1alpha1 "fairlead.dev/fairlead/api/v1alpha1"
+	"fairlead.dev/fairlead/controllers/history"
 	"fairlead.dev/fairlead/controllers/resources"
 )
 
@@ -163,12 +164,20 @@ func reduceServer(in any) (any, error) {
 	return reduceMetadata(in)
 }
 
-// reduceRevision keeps the number of a record of the history, not the spec in it.
+// reduceRevision keeps the number of a record of the history and the revision that
+// was served, not the spec in it.
 func reduceRevision(in any) (any, error) {
-	if revision, ok := in.(*appsv1.ControllerRevision); ok {
-		revision.Data, revision.Annotations = runtime.RawExtension{}, nil
+	record, ok := in.(*appsv1.ControllerRevision)
+	if !ok {
+		return in, nil
 	}
-	return reduceMetadata(in)
+	record.Data = runtime.RawExtension{}
+	served := record.Annotations[history.AnnotationRevision] // It witnesses what a last good configuration is.
+	record.Annotations = nil
+	if served != "" {
+		record.Annotations = map[string]string{history.AnnotationRevision: served}
+	}
+	return reduceMetadata(record)
 }
 
 // with returns a copy of annotations with more of them.

@@ -18,7 +18,7 @@ func Main(m *testing.M, use func(*Server) (stop func() error, err error)) {
 		fmt.Fprintln(os.Stderr, "the tests against an API server:", err)
 		code = 1
 	}
-	os.Exit(code)
+	os.Exit(code) //nolint:revive // deep-exit: it is the end of TestMain.
 }
 
 func run(m *testing.M, use func(*Server) (func() error, error)) (int, error) {
