@@ -28,9 +28,6 @@ import (
 // roll-out from one that a user caused.
 const annotationPacedTemplate = "fairlead.dev/paced-template"
 
-// serverVolume is the volume of a pod with the configuration.
-const serverVolume = "server"
-
 // agreement is how long the pods of a roll-out may take, once they are there, to
 // agree on what they serve, beside the Deployment's own progress deadline.
 const agreement = 5 * time.Minute
@@ -220,7 +217,7 @@ func contractOf(deployment *appsv1.Deployment) int {
 // a pod mounts; empty if it mounts none.
 func mountedConfigMap(pod *corev1.PodSpec) string {
 	for i := range pod.Volumes {
-		if volume := &pod.Volumes[i]; volume.Name == serverVolume && volume.ConfigMap != nil {
+		if volume := &pod.Volumes[i]; volume.Name == resources.VolumeServer && volume.ConfigMap != nil {
 			return volume.ConfigMap.Name
 		}
 	}

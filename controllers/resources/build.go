@@ -75,9 +75,6 @@ type Observed struct {
 	// Replicas is the live Deployment's spec.replicas; nil without a Deployment.
 	// It is kept where the spec names no number.
 	Replicas *int32
-	// LastGood are the bytes of last-good.yaml, the configuration that all pods
-	// served last; nil for none.
-	LastGood []byte
 	// ConfigMap is the name of the ConfigMap that the live pod template mounts,
 	// where that template is to be kept (paced or held); empty otherwise.
 	ConfigMap string

@@ -28,7 +28,6 @@ const (
 	startAllowance = 300
 
 	// The names of the volumes that every pod has.
-	volumeServer      = "server"
 	volumeTmp         = "tmp"
 	volumeKeys        = "session-keys"
 	volumeCredentials = "credentials"
@@ -165,7 +164,7 @@ func volumes(server *fairleadv1alpha1.MCPServer, secrets []string) []corev1.Volu
 		}}
 	}
 	out := []corev1.Volume{
-		{Name: volumeServer, VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
+		{Name: VolumeServer, VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
 			LocalObjectReference: corev1.LocalObjectReference{Name: configMapName(server)},
 		}}},
 		{Name: volumeTmp, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{
@@ -182,7 +181,7 @@ func volumes(server *fairleadv1alpha1.MCPServer, secrets []string) []corev1.Volu
 
 func mounts(server *fairleadv1alpha1.MCPServer, secrets []string) []corev1.VolumeMount {
 	out := []corev1.VolumeMount{
-		{Name: volumeServer, MountPath: serverDir, ReadOnly: true},
+		{Name: VolumeServer, MountPath: serverDir, ReadOnly: true},
 		{Name: volumeTmp, MountPath: "/tmp"},
 		{Name: volumeKeys, MountPath: keysDir, ReadOnly: true},
 		{Name: volumeCredentials, MountPath: secretsDir + "/" + CredentialsSecretName(server.Name), ReadOnly: true},

@@ -57,6 +57,8 @@ const (
 	RuntimeContainer = "runtime"
 	// ServerFile is the key of the configuration in the ConfigMap.
 	ServerFile = "server.yaml"
+	// VolumeServer is the name of the volume of the pods with the ConfigMap.
+	VolumeServer = "server"
 	// LastGoodFile is the key of the configuration that all pods served last.
 	LastGoodFile = "last-good.yaml"
 

@@ -57,9 +57,6 @@ func configMap(in Input, data []byte, revision string) *corev1.ConfigMap {
 		Data:       map[string]string{ServerFile: string(data)},
 	}
 	out.Annotations = map[string]string{AnnotationRevision: revision}
-	if len(in.Observed.LastGood) > 0 {
-		out.Data[LastGoodFile] = string(in.Observed.LastGood)
-	}
 	return out
 }
 

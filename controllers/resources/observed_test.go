@@ -16,28 +16,6 @@ import (
 	"fairlead.dev/fairlead/runtime/keyring"
 )
 
-func TestLastGoodIsBesideTheConfiguration(t *testing.T) {
-	t.Parallel()
-	server := readServer(t, "testdata/orders/server.yaml")
-	before := build(t, server)
-	objects, err := resources.Build(resources.Input{
-		Server: server, Defaults: defaults, Observed: resources.Observed{LastGood: []byte("contract: 1\n")},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := map[string]string{
-		resources.ServerFile:   before.ConfigMap.Data[resources.ServerFile],
-		resources.LastGoodFile: "contract: 1\n",
-	}
-	if diff := cmp.Diff(want, objects.ConfigMap.Data); diff != "" {
-		t.Errorf("ConfigMap (-want +got):\n%s", diff)
-	}
-	if diff := cmp.Diff(before.Deployment, objects.Deployment); diff != "" {
-		t.Errorf("the last good configuration changed the Deployment:\n%s", diff)
-	}
-}
-
 // Pods that are held back see the configuration in their own ConfigMap and
 // version; the Deployment is what they are to become.
 func TestKeptTemplate(t *testing.T) {
