@@ -5,6 +5,8 @@ package stream
 
 import (
 	"bytes"
+	"cmp"
+	"strconv"
 	"strings"
 )
 
@@ -41,6 +43,16 @@ func AppendEvent(dst []byte, event, id string, data []byte) []byte {
 		}
 		data = rest
 	}
+}
+
+// appendMessage appends m as one event, under id if m has none.
+func appendMessage(dst []byte, m *Message, id string) []byte {
+	if m.Retry > 0 {
+		dst = append(dst, "retry: "...)
+		dst = strconv.AppendInt(dst, m.Retry.Milliseconds(), 10)
+		dst = append(dst, '\n')
+	}
+	return AppendEvent(dst, m.Event, cmp.Or(m.ID, id), m.Data)
 }
 
 // cutLine splits data at its first line terminator. more reports that there

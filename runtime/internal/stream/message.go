@@ -20,6 +20,12 @@ type Message struct {
 	// Event is the event's name; empty leaves the line out, which clients read
 	// as "message".
 	Event string
+	// ID is the event's id, which a client repeats as Last-Event-ID when it
+	// connects again; empty leaves the line out. A Log gives ids by itself.
+	ID string
+	// Retry asks the client to wait so long before it connects again, in whole
+	// milliseconds; zero leaves the line out.
+	Retry time.Duration
 	// Kind names the sort of message in metrics, such as "response". It is not
 	// written.
 	Kind string
@@ -31,6 +37,15 @@ type Message struct {
 	// Fold, if set, lets a newer message of the same Group and Fold replace
 	// this one while the outbox is crowded.
 	Fold string
+}
+
+// Log keeps what is written to a stream, so that a client that lost its
+// connection can go on where it was. Its methods are called one at a time, in
+// the order in which the messages leave, and must not wait.
+type Log interface {
+	// Keep takes a message that is about to be written and returns the id under
+	// which it is, empty for none.
+	Keep(m Message) (id string)
 }
 
 // overhead is what a message costs beside its data: framing and bookkeeping.

@@ -36,6 +36,8 @@ type Options struct {
 	// Render makes messages of dirty bits when the writer is ready for them;
 	// nil ignores the bits.
 	Render func(bits uint32) []Message
+	// Log, if set, keeps all that is written but First, and gives it ids.
+	Log Log
 	// Observer may be nil.
 	Observer Observer
 }
@@ -101,7 +103,7 @@ func (s *writer) begin() error {
 	header.Set("X-Accel-Buffering", "no")
 	var first []byte
 	if m := s.opts.First; m != nil {
-		first = AppendEvent(nil, m.Event, "", m.Data)
+		first = appendMessage(nil, m, "")
 	}
 	return s.write(first)
 }
@@ -143,7 +145,7 @@ func (s *writer) finish() error {
 	}
 	// Nothing changes the last message once the outbox is closed.
 	if m := s.out.last; m != nil {
-		if err := s.write(AppendEvent(nil, m.Event, "", m.Data)); err != nil {
+		if err := s.write(s.append(nil, m)); err != nil {
 			return err
 		}
 		s.opts.Observer.MessageWritten(m.Kind, 0)
@@ -177,10 +179,10 @@ func (s *writer) drain() (wrote bool, err error) {
 	buf, _ := buffers.Get().(*[]byte)
 	b := (*buf)[:0]
 	for i := range batch {
-		b = AppendEvent(b, batch[i].Event, "", batch[i].Data)
+		b = s.append(b, &batch[i].Message)
 	}
 	for i := range rendered {
-		b = AppendEvent(b, rendered[i].Event, "", rendered[i].Data)
+		b = s.append(b, &rendered[i])
 	}
 	err = s.write(b)
 	if cap(b) <= maxSpare {
@@ -201,6 +203,15 @@ func (s *writer) drain() (wrote bool, err error) {
 		s.spare = batch[:0]
 	}
 	return true, nil
+}
+
+// append appends a message that leaves now, under the id that the log gives it.
+func (s *writer) append(dst []byte, m *Message) []byte {
+	id := ""
+	if s.opts.Log != nil {
+		id = s.opts.Log.Keep(*m)
+	}
+	return appendMessage(dst, m, id)
 }
 
 // write sends b, and the head with the first call, under a deadline that is

@@ -61,6 +61,8 @@ type Options struct {
 	// BodyBudget bounds the bytes of all bodies that are held at once; defaults
 	// to DefaultBodyBudget, and is at least four times Settings.MaxRequestSize.
 	BodyBudget int64
+	// Host runs the long-lived streams; nil makes one.
+	Host *stream.Host
 }
 
 // Core is what the transports share. It is safe for concurrent use.
@@ -70,6 +72,7 @@ type Core struct {
 	Logger   *slog.Logger
 	Observer stream.Observer
 
+	host     *stream.Host
 	streams  Streams
 	queued   func(delta int)
 	refused  func(code string)
@@ -85,8 +88,11 @@ type Core struct {
 func New(o Options) *Core {
 	c := &Core{
 		Engine: o.Engine, Sessions: o.Sessions, Logger: o.Logger, Observer: o.Observer,
-		streams: o.Streams, queued: o.Queued, refused: o.Refused,
+		host: o.Host, streams: o.Streams, queued: o.Queued, refused: o.Refused,
 		bodies: newBodyBudget(o.BodyBudget, o.Settings.MaxRequestSize),
+	}
+	if c.host == nil {
+		c.host = stream.NewHost()
 	}
 	if c.refused == nil {
 		c.refused = func(string) {}
@@ -142,6 +148,11 @@ func (c *Core) NewOutbox() *stream.Outbox { return stream.NewOutbox(stream.Defau
 func (c *Core) StreamOptions(transport string) stream.Options {
 	s := c.Settings()
 	return stream.Options{Transport: transport, Heartbeat: s.Heartbeat, WriteTimeout: s.WriteTimeout, Observer: c.Observer}
+}
+
+// ServeStream runs a long-lived stream; see stream.Host.
+func (c *Core) ServeStream(w http.ResponseWriter, r *http.Request, out *stream.Outbox, o stream.Options, ended func(stream.CloseReason)) {
+	c.host.Serve(w, r, out, o, ended)
 }
 
 // Event makes a stream's message of an engine's.

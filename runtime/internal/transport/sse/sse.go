@@ -67,21 +67,28 @@ func (t *Transport) Stream(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	defer release()
 	s, err := t.core.Sessions.Create(transport.Principal(r.Context()).Key, engine.EraSSE, &engine.Session{})
 	if err != nil {
+		release()
 		t.core.RefuseSession(w, r, err)
-		return
-	}
-	// From here on a revocation finds the session; it may have come before.
-	if !t.core.Confirm(w, r) {
-		s.Close(stream.Revoked)
 		return
 	}
 	out := t.core.NewOutbox()
 	t.senders.Store(s, out)
-	defer t.senders.Delete(s)
+	ctx := transport.WithSession(context.WithoutCancel(r.Context()), s.ID)
+	ended := func(reason stream.CloseReason) {
+		s.Close(reason)
+		t.senders.Delete(s)
+		release()
+		t.warn(ctx, s)
+	}
+	// From here on a revocation finds the session; it may have come before.
+	if !t.core.Confirm(w, r) {
+		ended(stream.Revoked)
+		return
+	}
 	if err := s.Attach(out); err != nil {
+		ended(stream.Completed)
 		t.core.RefuseSession(w, r, err)
 		return
 	}
@@ -89,9 +96,7 @@ func (t *Transport) Stream(w http.ResponseWriter, r *http.Request) {
 	// Relative, so that it also holds under the prefix of an exposure.
 	options.First = &stream.Message{Event: "endpoint", Data: []byte("messages?sessionId=" + s.ID)}
 	options.Render = transport.RenderLegacy
-	reason := stream.Serve(w, r, out, options)
-	s.Close(reason)
-	t.warn(transport.WithSession(r.Context(), s.ID), s)
+	t.core.ServeStream(w, r, out, options, ended)
 }
 
 // warn names the client of a session of a transport that is on its way out.

@@ -60,19 +60,20 @@ func (t *Transport) listen(w http.ResponseWriter, r *http.Request, subscription 
 	if !ok {
 		return
 	}
-	defer release()
 	l := &Listen{Principal: transport.Principal(r.Context()).Key, out: t.core.NewOutbox(), subscription: subscription}
 	t.listens.mu.Lock()
 	t.listens.open[l] = struct{}{}
 	t.listens.mu.Unlock()
-	defer func() {
+	ended := func(stream.CloseReason) {
 		t.listens.mu.Lock()
 		delete(t.listens.open, l)
 		t.listens.mu.Unlock()
-	}()
+		release()
+	}
 	// From here on a revocation finds the stream; it may have come before.
 	if !t.core.Confirm(w, r) {
 		l.out.Close(stream.Revoked)
+		ended(stream.Revoked)
 		return
 	}
 	options := t.core.StreamOptions(name)
@@ -85,5 +86,5 @@ func (t *Transport) listen(w http.ResponseWriter, r *http.Request, subscription 
 		}
 		return nil
 	}
-	stream.Serve(w, r, l.out, options)
+	t.core.ServeStream(w, r, l.out, options, ended)
 }

@@ -46,17 +46,19 @@ func (t *Transport) Stream(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	defer release()
 	out := t.core.NewOutbox()
 	if err := s.Attach(out); err != nil {
+		release()
 		t.core.RefuseSession(w, r, err)
 		return
 	}
-	defer s.Detach(out)
 	options := t.core.StreamOptions(name)
 	options.Head = http.Header{sessionHeader: {s.ID}}
 	options.Render = transport.RenderLegacy
-	stream.Serve(w, r, out, options)
+	t.core.ServeStream(w, r, out, options, func(stream.CloseReason) {
+		s.Detach(out)
+		release()
+	})
 }
 
 // Delete serves DELETE: the client ends its session.
