@@ -63,7 +63,7 @@ func TestStoryRestartWritesNothing(t *testing.T) { //nolint:paralleltest // See 
 		return ""
 	})
 	// Each child and the record once, one status on the way and one at the end.
-	if got, most := len(suite.writes.WritesIn(s.namespace)), fleet*(8+2); got > most {
+	if got, most := len(suite.writes.WritesIn(s.namespace)), fleet*(9+2); got > most {
 		t.Errorf("%d servers cost %d writes, want at most %d", fleet, got, most)
 	}
 

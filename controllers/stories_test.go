@@ -61,6 +61,7 @@ func TestStoryCreate(t *testing.T) {
 		"GET /api/v1" + prefix + "configmaps/" + slices.Collect(maps.Keys(s.configMaps(server)))[0],
 		"GET /api/v1" + prefix + "serviceaccounts/orders-mcp",
 		"GET /api/v1" + prefix + "services/orders-mcp",
+		"GET /api/v1" + prefix + "services/orders-mcp-peers",
 		"GET /apis/apps/v1" + prefix + "deployments/orders-mcp",
 		"GET /apis/networking.k8s.io/v1" + prefix + "networkpolicies/orders-mcp",
 		"GET /apis/policy/v1" + prefix + "poddisruptionbudgets/orders-mcp",
@@ -68,6 +69,7 @@ func TestStoryCreate(t *testing.T) {
 		"PATCH /api/v1" + prefix + "secrets/orders-mcp-session",
 		"PATCH /api/v1" + prefix + "serviceaccounts/orders-mcp",
 		"PATCH /api/v1" + prefix + "services/orders-mcp",
+		"PATCH /api/v1" + prefix + "services/orders-mcp-peers",
 		"PATCH /apis/apps/v1" + prefix + "deployments/orders-mcp",
 		"PATCH /apis/fairlead.dev/v1alpha1" + prefix + "mcpservers/orders/status",
 		"PATCH /apis/fairlead.dev/v1alpha1" + prefix + "mcpservers/orders/status",
@@ -86,7 +88,8 @@ func (s *story) children(server *fairleadv1alpha1.MCPServer) []client.Object {
 	s.Helper()
 	name := resources.Name(server.Name)
 	children := []client.Object{
-		s.read(named(s, &corev1.ServiceAccount{}, name)), s.read(named(s, &corev1.Service{}, name)), s.read(named(s, &appsv1.Deployment{}, name)),
+		s.read(named(s, &corev1.ServiceAccount{}, name)), s.read(named(s, &corev1.Service{}, name)),
+		s.read(named(s, &corev1.Service{}, resources.PeersName(server.Name))), s.read(named(s, &appsv1.Deployment{}, name)),
 	}
 	for _, configMap := range s.configMaps(server) {
 		children = append(children, configMap)
@@ -212,15 +215,26 @@ func TestStoryBrokenFromTheStart(t *testing.T) {
 
 func TestStoryForeignObject(t *testing.T) {
 	t.Parallel()
+	for _, name := range []string{"orders-mcp", resources.PeersName("orders")} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			foreignService(t, name)
+		})
+	}
+}
+
+// foreignService has a stranger's Service under the name of a child.
+func foreignService(t *testing.T, name string) {
+	t.Helper()
 	s := newStory(t)
-	foreign := named(s, &corev1.Service{}, "orders-mcp")
+	foreign := named(s, &corev1.Service{}, name)
 	foreign.Spec = corev1.ServiceSpec{Selector: map[string]string{"app": "mine"}, Ports: []corev1.ServicePort{{Port: 80}}}
 	s.create(foreign)
 	version := foreign.ResourceVersion
 	server := s.manifest("orders")
 	s.create(server)
 	s.want(server, "Accepted=False/NameConflict", "Ready=False/NameConflict", "Stalled=True/NameConflict")
-	if got := message(server, "Accepted"); !strings.Contains(got, `Service "orders-mcp"`) || !strings.Contains(got, "rename") {
+	if got := message(server, "Accepted"); !strings.Contains(got, fmt.Sprintf("Service %q", name)) || !strings.Contains(got, "rename") {
 		t.Errorf("message = %q names neither the object nor the next act", got)
 	}
 	for _, write := range suite.writes.WritesIn(s.namespace) {

@@ -115,7 +115,7 @@ func TestAsExpected(t *testing.T) {
 	}
 	counts["list pods"] = 1
 	delete(counts, "apply services")
-	if got, want := asExpected(counts, 1), "apply services: 0, want 1; list pods: 1, want 0"; got != want {
+	if got, want := asExpected(counts, 1), "apply services: 0, want 2; list pods: 1, want 0"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
@@ -123,7 +123,7 @@ func TestAsExpected(t *testing.T) {
 func TestSummary(t *testing.T) {
 	t.Parallel()
 	counts := maps.Clone(forOneServer)
-	if got, want := summary(counts, 1), "7 applies, 1 create, 6 metadata gets, 2 status patches"; got != want {
+	if got, want := summary(counts, 1), "8 applies, 1 create, 7 metadata gets, 2 status patches"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

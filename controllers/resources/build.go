@@ -100,8 +100,10 @@ type Objects struct {
 	ServiceAccount *corev1.ServiceAccount
 	ConfigMap      *corev1.ConfigMap
 	Service        *corev1.Service
-	PDB            *policyv1.PodDisruptionBudget
-	NetworkPolicy  *networkingv1.NetworkPolicy
+	// Peers is the headless Service by which the pods find each other.
+	Peers         *corev1.Service
+	PDB           *policyv1.PodDisruptionBudget
+	NetworkPolicy *networkingv1.NetworkPolicy
 	// Deployment has no replicas while an autoscaler owns them.
 	Deployment *appsv1.Deployment
 	// HPA is nil without an autoscaling that is managed by Fairlead.
@@ -118,7 +120,7 @@ type Objects struct {
 // List returns the objects in the order in which they must be applied: what
 // pods need before the pods, what sends clients to them last.
 func (o *Objects) List() []Object {
-	all := []Object{o.ServiceAccount, o.ConfigMap, o.Service}
+	all := []Object{o.ServiceAccount, o.ConfigMap, o.Service, o.Peers}
 	if o.PDB != nil {
 		all = append(all, o.PDB)
 	}
@@ -216,6 +218,7 @@ func Build(in Input) (*Objects, error) {
 		ServiceAccount: serviceAccount(in),
 		ConfigMap:      configMap(in, data, revision),
 		Service:        service(in),
+		Peers:          peersService(in),
 		PDB:            disruptionBudget(in),
 		NetworkPolicy:  networkPolicy(in),
 		HPA:            hpa,

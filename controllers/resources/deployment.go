@@ -111,6 +111,7 @@ func container(in Input, pod *fairleadv1alpha1.Pod, secrets []string) corev1.Con
 		Ports: []corev1.ContainerPort{
 			{Name: portHTTP, ContainerPort: clientPort, Protocol: corev1.ProtocolTCP},
 			{Name: portAdmin, ContainerPort: adminPort, Protocol: corev1.ProtocolTCP},
+			{Name: portPeers, ContainerPort: peerPort, Protocol: corev1.ProtocolTCP},
 		},
 		Resources:      containerResources(pod.Resources),
 		StartupProbe:   probe("/healthz", 1, 30),
