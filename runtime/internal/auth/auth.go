@@ -48,6 +48,15 @@ type Authenticator interface {
 	Authenticate(r *http.Request) (Principal, error)
 }
 
+// Generational is an Authenticator that can tell that nothing has changed.
+type Generational interface {
+	Authenticator
+	// Generation is never zero and larger after each change of the keys. While it
+	// is the same, Authenticate says the same of a request, unless that is the
+	// verifier's, whose token expires.
+	Generation() uint64
+}
+
 // The codes of Error.
 const (
 	// CodeMissing means that no credential was given and one is needed.

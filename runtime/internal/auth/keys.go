@@ -91,6 +91,8 @@ type keyState struct {
 	byName   map[string]*entry
 	uid      string
 	ring     keyring.Ring
+	// generation is one more than that of the set before; Commit sets it.
+	generation uint64
 }
 
 // entry is one valid key.
@@ -135,9 +137,13 @@ func (k *Keys) Load(rules Rules) *Loaded {
 // Commit puts the keys into force: requests see either all old or all new ones.
 // It does not block. Calls of it must not overlap.
 func (l *Loaded) Commit() Report {
+	l.state.generation = l.keys.Generation() + 1
 	l.report.Removed, l.report.Changed = l.state.since(l.keys.state.Swap(l.state))
 	return l.report
 }
+
+// Generation implements Generational.
+func (k *Keys) Generation() uint64 { return k.state.Load().generation }
 
 // index fills the maps.
 func (s *keyState) index(entries []*entry) {

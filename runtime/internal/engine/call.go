@@ -49,6 +49,7 @@ type Call struct {
 	// What runs otherwise.
 	tool           *catalog.Tool
 	executor       tool.Executor
+	prompt         bool // the executor's
 	arguments      map[string]any
 	trace          bool
 	state          *state
@@ -63,6 +64,7 @@ type Call struct {
 	mu     sync.Mutex
 	cancel context.CancelCauseFunc
 	notes  notes
+	sink   toolSink
 }
 
 // Method is the JSON-RPC method; empty for a response of the client.
@@ -97,9 +99,9 @@ func (c *Call) Session() *Session { return c.session }
 // Subscription is what subscriptions/listen asked for, nil for other methods.
 func (c *Call) Subscription() *Subscription { return c.subscription }
 
-// Immediate reports whether the answer is known already, so that Run only hands
-// it over.
-func (c *Call) Immediate() bool { return c.answer != nil }
+// Immediate reports whether Run waits for nothing but its sink, to which it sends
+// the response alone: the answer is known already, or its tool answers at once.
+func (c *Call) Immediate() bool { return c.answer != nil || c.prompt }
 
 // Run sends the call's progress, logs and response to sink and then releases its
 // reservation. It returns when the response was handed over, when ctx ended, or

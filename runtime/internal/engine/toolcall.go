@@ -77,6 +77,7 @@ func (e *Engine) acceptToolCall(c *Call, in *Input, params []byte) *Error {
 		var ok bool
 		if c.executor, c.releaseTool, ok = t.Acquire(); ok {
 			c.progressToken = p.token
+			c.prompt = tool.IsPrompt(c.executor)
 			c.trace = p.trace && st.trace
 			return nil
 		}
@@ -191,8 +192,12 @@ func decodeArguments(id, raw []byte) (map[string]any, *Error) {
 
 // runTool runs the executor and answers with what it returns.
 func (c *Call) runTool(ctx context.Context, sink Sink) {
-	running, cancel := c.cancellable(ctx)
-	defer cancel(nil)
+	running := ctx
+	if !c.prompt {
+		var cancel context.CancelCauseFunc
+		running, cancel = c.cancellable(ctx)
+		defer cancel(nil)
+	}
 	start := time.Now()
 	result, err := c.execute(running, sink)
 	// Nothing of the call may follow its response.
@@ -219,9 +224,10 @@ func (c *Call) execute(ctx context.Context, sink Sink) (result tool.Result, err 
 			result, err = tool.Result{}, &tool.Error{Message: "internal error", Outcome: OutcomePanic}
 		}
 	}()
+	c.sink = toolSink{call: c, sink: sink}
 	return c.executor.Run(ctx, tool.Call{
 		Name: c.tool.Name, Arguments: c.arguments, Principal: c.principal, Trace: c.trace,
-	}, &toolSink{call: c, sink: sink})
+	}, &c.sink)
 }
 
 func (c *Call) logFailure(ctx context.Context, outcome string, err error) {

@@ -148,7 +148,7 @@ func (h *Handler) route(w http.ResponseWriter, r *http.Request) {
 		h.Core.Refuse(w, r, transport.Refusal{Status: http.StatusNotFound, Code: "not_found", Message: "the endpoints are /mcp and /sse"})
 		return
 	}
-	principal, err := h.Auth.Authenticate(r)
+	principal, err := transport.Identify(r, h.Auth)
 	if err != nil {
 		h.Core.RefuseCredentials(w, r, err)
 		return
@@ -157,5 +157,5 @@ func (h *Handler) route(w http.ResponseWriter, r *http.Request) {
 		h.Core.RefuseForbidden(w, r)
 		return
 	}
-	serve(w, r.WithContext(transport.WithPrincipal(r.Context(), principal, h.Auth)))
+	serve(w, r)
 }

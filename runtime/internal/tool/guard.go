@@ -33,23 +33,30 @@ var errTimeout = errors.New("the tool's timeout passed")
 // and outlives revisions that leave the tool alone, so that the number of calls
 // is bounded across them.
 func Guard(inner Executor, o Options) Executor {
-	return &guard{inner: inner, options: o, slots: make(chan struct{}, o.MaxConcurrency)}
+	return &guard{inner: inner, prompt: IsPrompt(inner), options: o, slots: make(chan struct{}, o.MaxConcurrency)}
 }
 
 // guard implements Guard.
 type guard struct {
 	inner   Executor
+	prompt  bool
 	options Options
 	slots   chan struct{}
 }
 
+// Prompt implements Prompter. The wait for a free slot does not count: those who
+// hold one answer at once.
+func (g *guard) Prompt() bool { return g.prompt }
+
 // Run implements Executor.
 func (g *guard) Run(ctx context.Context, call Call, sink Sink) (Result, error) {
-	bounded, cancel := context.WithTimeoutCause(ctx, g.options.Timeout, errTimeout)
-	defer cancel()
-	select {
-	case g.slots <- struct{}{}:
-	default:
+	bounded, taken := ctx, g.take()
+	if !taken || !g.prompt {
+		var cancel context.CancelFunc
+		bounded, cancel = context.WithTimeoutCause(ctx, g.options.Timeout, errTimeout)
+		defer cancel()
+	}
+	if !taken {
 		if err := g.wait(bounded); err != nil {
 			return Result{}, err
 		}
@@ -64,6 +71,16 @@ func (g *guard) Run(ctx context.Context, call Call, sink Sink) (Result, error) {
 		return Result{}, err
 	}
 	return result, nil
+}
+
+// take takes a slot if one is free.
+func (g *guard) take() bool {
+	select {
+	case g.slots <- struct{}{}:
+		return true
+	default:
+		return false
+	}
 }
 
 // wait waits for a slot.

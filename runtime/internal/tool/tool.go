@@ -93,6 +93,20 @@ type Executor interface {
 	Run(ctx context.Context, call Call, sink Sink) (Result, error)
 }
 
+// Prompter is an Executor that may answer at once.
+type Prompter interface {
+	Executor
+	// Prompt reports whether Run waits for nothing, reports nothing while it
+	// runs, and does not look at its context.
+	Prompt() bool
+}
+
+// IsPrompt reports whether an Executor answers at once.
+func IsPrompt(e Executor) bool {
+	p, ok := e.(Prompter)
+	return ok && p.Prompt()
+}
+
 // Error is a failure with a text that is safe for clients. Err is for logs: it
 // may name internal addresses, but never a secret value.
 type Error struct {

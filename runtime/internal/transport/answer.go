@@ -33,12 +33,13 @@ type Answer struct {
 	// Gone, if set, is called when the client cannot be reached any more.
 	gone func()
 
-	timer  *time.Timer
-	served chan struct{} // closed when the stream has ended
+	timer *time.Timer // nil if there is nothing to wait for
 
 	mu        sync.Mutex // guards what follows
 	responses [][]byte
+	first     [1][]byte      // the memory of responses for one
 	out       *stream.Outbox // nil until the answer became a stream
+	served    chan struct{}  // closed when the stream has ended; made with out
 	finished  bool
 }
 
@@ -51,8 +52,8 @@ type AnswerOptions struct {
 	Batch bool
 	// Head is added to the response's header.
 	Head http.Header
-	// Immediate says that the responses are known already, so that there is
-	// nothing to wait for.
+	// Immediate says that the responses are known already, or come at once, so
+	// that there is nothing to wait for.
 	Immediate bool
 	// Gone is called at most once, when the client is found to be gone.
 	Gone func()
@@ -62,8 +63,8 @@ type AnswerOptions struct {
 func (c *Core) NewAnswer(w http.ResponseWriter, r *http.Request, o AnswerOptions) *Answer {
 	a := &Answer{
 		core: c, w: w, r: r, transport: o.Transport, accepts: o.Accepts, batch: o.Batch, head: o.Head, gone: o.Gone,
-		served: make(chan struct{}),
 	}
+	a.responses = a.first[:0]
 	switch {
 	case !a.accepts.JSON:
 		go a.serve(a.open())
@@ -85,13 +86,18 @@ func (a *Answer) open() *stream.Outbox {
 	if a.out != nil || a.finished {
 		return nil
 	}
-	a.out = a.core.NewOutbox()
+	a.out, a.served = a.core.NewOutbox(), make(chan struct{})
 	return a.out
 }
 
 // serve owns the ResponseWriter until the stream has ended.
 func (a *Answer) serve(out *stream.Outbox) {
 	defer close(a.served)
+	a.write(out)
+}
+
+// write is serve for who waits itself.
+func (a *Answer) write(out *stream.Outbox) {
 	options := a.core.StreamOptions(a.transport)
 	options.Head = a.head
 	if reason := stream.Serve(a.w, a.r, out, options); reason != stream.Completed && a.gone != nil {
@@ -159,7 +165,7 @@ func (a *Answer) finishJSON(responses [][]byte) {
 		// event says so.
 		if out := a.core.NewOutbox(); a.accepts.Stream {
 			out.Close(stream.Completed)
-			a.serve(out)
+			a.write(out)
 			return
 		}
 		a.w.WriteHeader(http.StatusNoContent)

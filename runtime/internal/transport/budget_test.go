@@ -68,8 +68,8 @@ func TestBodyBudget(t *testing.T) {
 			for _, release := range releases {
 				release()
 			}
-			if !c.bodies.free.TryAcquire(c.bodies.size) {
-				t.Error("released bodies are still counted")
+			if held := c.bodies.held.Load(); held != 0 {
+				t.Errorf("released bodies are still counted: %d bytes", held)
 			}
 		})
 	}
@@ -92,14 +92,13 @@ func TestBodyBudgetOfRefused(t *testing.T) {
 	if want := []string{"request_too_large", "unreadable_body"}; !slices.Equal(refused, want) {
 		t.Errorf("refused %v, want %v", refused, want)
 	}
-	if c.bodies.size != DefaultBodyBudget || !c.bodies.free.TryAcquire(DefaultBodyBudget) {
-		t.Errorf("budget of %d bytes is not free", c.bodies.size)
+	if held := c.bodies.held.Load(); c.bodies.size != DefaultBodyBudget || held != 0 {
+		t.Errorf("%d of %d bytes are held", held, c.bodies.size)
 	}
 	// Larger bodies than the budget, after a change of the settings, need all of it.
-	c.bodies.free.Release(DefaultBodyBudget)
-	share, ok := c.bodies.take(2 * DefaultBodyBudget)
-	if !ok || share.held != DefaultBodyBudget {
-		t.Errorf("take() = %+v, %v", share, ok)
+	large := &body{}
+	if !c.reserve(large, 2*DefaultBodyBudget, 2*DefaultBodyBudget) || large.share != DefaultBodyBudget {
+		t.Errorf("reserve() took %d", large.share)
 	}
 }
 

@@ -15,27 +15,49 @@ import (
 
 type requestKey struct{}
 
-// request is what the log lines of a request name.
+// request is the context of one request with all that is known of it: one value,
+// so that each request allocates one.
 type request struct {
-	id, session, principal string
+	context.Context //nolint:containedctx // It is a context itself.
+
+	// id and session are what log lines name.
+	id, session string
+	principal   auth.Principal
+	// by can tell again who sends the request, and found it in generation.
+	by         auth.Authenticator
+	generation uint64
+}
+
+// Value implements context.Context.
+func (r *request) Value(key any) any {
+	if key == (requestKey{}) {
+		return r
+	}
+	return r.Context.Value(key)
+}
+
+// requestOf finds what is known of a context's request, nil outside of one.
+func requestOf(ctx context.Context) *request {
+	r, _ := ctx.Value(requestKey{}).(*request)
+	return r
 }
 
 // WithRequest notes the id of a request, and the session that it names, for all
 // log lines in its course; see LogAttrs. The session may be empty.
 func WithRequest(ctx context.Context, id, session string) context.Context {
-	return context.WithValue(ctx, requestKey{}, &request{id: id, session: session})
+	return &request{Context: ctx, id: id, session: session}
 }
 
 // WithSession notes the session that a request has opened, for the log lines
 // that are written with the context.
 func WithSession(ctx context.Context, session string) context.Context {
-	r, ok := ctx.Value(requestKey{}).(*request)
-	if !ok {
+	r := requestOf(ctx)
+	if r == nil {
 		return ctx
 	}
 	opened := *r
-	opened.session = session
-	return context.WithValue(ctx, requestKey{}, &opened)
+	opened.Context, opened.session = ctx, session
+	return &opened
 }
 
 // LogAttrs are the attributes of a log line that is written with a request's
@@ -44,44 +66,54 @@ func WithSession(ctx context.Context, session string) context.Context {
 // them outside of a request. They are also there for a call that outlives its
 // request, since its context keeps the values.
 func LogAttrs(ctx context.Context, hash func(session string) string) []slog.Attr {
-	r, ok := ctx.Value(requestKey{}).(*request)
-	if !ok {
+	r := requestOf(ctx)
+	if r == nil {
 		return nil
 	}
 	attrs := append(make([]slog.Attr, 0, 3), slog.String("requestId", r.id))
 	if r.session != "" {
 		attrs = append(attrs, slog.String("session", hash(r.session)))
 	}
-	if r.principal != "" {
-		attrs = append(attrs, slog.String("principal", r.principal))
+	if r.principal.Name != "" {
+		attrs = append(attrs, slog.String("principal", r.principal.Name))
 	}
 	return attrs
 }
 
-type callerKey struct{}
-
-// caller is who sends a request, and who can tell again.
-type caller struct {
-	principal auth.Principal
-	by        auth.Authenticator
-}
-
-// WithPrincipal notes who sends a request, and by whom that is found out again
-// later; see Core.Accept. Of a request that WithRequest knows
-// it also notes the name for log lines, those with the context before included,
-// and must come before that context is shared.
-func WithPrincipal(ctx context.Context, p auth.Principal, by auth.Authenticator) context.Context {
-	if r, ok := ctx.Value(requestKey{}).(*request); ok {
-		r.principal = p.Name
+// Identify finds out who sends a request, and notes that in its context, which
+// must be WithRequest's and not shared yet, for Principal, LogAttrs and
+// Core.Accept. The error is an *auth.Error.
+func Identify(r *http.Request, by auth.Authenticator) (auth.Principal, error) {
+	known := requestOf(r.Context())
+	if known == nil {
+		return auth.Principal{}, errNotConfirmed
 	}
-	return context.WithValue(ctx, callerKey{}, caller{p, by})
+	// The generation comes first: keys that change meanwhile belong to a later
+	// one, so that confirm looks again.
+	generation := generationOf(by)
+	principal, err := by.Authenticate(r)
+	if err != nil {
+		return auth.Principal{}, err
+	}
+	known.principal, known.by, known.generation = principal, by, generation
+	return principal, nil
 }
 
-// Principal is who sends the request. Without WithPrincipal it is nobody, whose
-// key owns no session.
+// Principal is who sends the request. Before Identify it is nobody, whose key
+// owns no session.
 func Principal(ctx context.Context) auth.Principal {
-	c, _ := ctx.Value(callerKey{}).(caller)
-	return c.principal
+	if r := requestOf(ctx); r != nil {
+		return r.principal
+	}
+	return auth.Principal{}
+}
+
+// generationOf is the generation of an authenticator's keys, zero if it has none.
+func generationOf(by auth.Authenticator) uint64 {
+	if keys, ok := by.(auth.Generational); ok {
+		return keys.Generation()
+	}
+	return 0
 }
 
 // errNotConfirmed refuses who is somebody else than when the request began.
@@ -94,9 +126,13 @@ var errNotConfirmed = &auth.Error{
 // revoked since. It gives the caller with the roles of now. The error is an
 // *auth.Error.
 func confirm(r *http.Request) (auth.Principal, error) {
-	before, ok := r.Context().Value(callerKey{}).(caller)
-	if !ok {
+	before := requestOf(r.Context())
+	if before == nil || before.by == nil {
 		return auth.Principal{}, errNotConfirmed
+	}
+	// The same keys say the same of the same header; a token's time may be over.
+	if before.generation != 0 && !before.principal.Verifier && before.generation == generationOf(before.by) {
+		return before.principal, nil
 	}
 	now, err := before.by.Authenticate(r)
 	if err == nil && now.Key != before.principal.Key {

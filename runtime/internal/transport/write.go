@@ -23,6 +23,20 @@ var compressors = sync.Pool{New: func() any {
 	return w
 }}
 
+// Values of headers that answers have: net/http copies them, and who adds to one
+// gets a copy.
+var (
+	jsonValue    = []string{jsonType}
+	noStore      = []string{"no-store"}
+	varyEncoding = []string{"Accept-Encoding"}
+	gzipValue    = []string{"gzip"}
+	noLength     = []string{"0"}
+)
+
+// unbuffered is the size in bytes from which net/http does not find out the
+// length of a body by itself, and would send it in chunks.
+const unbuffered = 2 << 10
+
 // WriteJSON answers with one JSON body, compressed if it is large enough and
 // the client takes that. An empty body is sent without a type. Errors are not
 // reported: they mean that the client is gone or does not read.
@@ -30,31 +44,37 @@ func (c *Core) WriteJSON(w http.ResponseWriter, r *http.Request, status int, bod
 	s := c.Settings()
 	h := w.Header()
 	if len(body) > 0 {
-		h.Set("Content-Type", jsonType)
-		h.Add("Vary", "Accept-Encoding")
+		h["Content-Type"] = jsonValue
+		if _, ok := h["Vary"]; ok {
+			h.Add("Vary", "Accept-Encoding")
+		} else {
+			h["Vary"] = varyEncoding
+		}
 		if s.CompressMinSize > 0 && len(body) >= s.CompressMinSize && takesGzip(r.Header) {
 			body = compress(body)
-			h.Set("Content-Encoding", "gzip")
+			h["Content-Encoding"] = gzipValue
 		}
 	}
-	if h.Get("Cache-Control") == "" {
-		h.Set("Cache-Control", "no-store")
+	if _, ok := h["Cache-Control"]; !ok {
+		h["Cache-Control"] = noStore
 	}
-	if status != http.StatusNoContent {
-		h.Set("Content-Length", strconv.Itoa(len(body)))
+	if len(body) == 0 && status != http.StatusNoContent {
+		h["Content-Length"] = noLength
+	} else if len(body) >= unbuffered {
+		h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	}
 	control := http.NewResponseController(w)
 	// The server clears the last deadline after it has sent the rest.
-	extend := func() { _ = control.SetWriteDeadline(time.Now().Add(s.WriteTimeout)) }
-	extend()
+	_ = control.SetWriteDeadline(time.Now().Add(s.WriteTimeout))
 	w.WriteHeader(status)
-	for len(body) > 0 {
-		n := min(len(body), piece)
-		extend()
-		if _, err := w.Write(body[:n]); err != nil {
+	for rest := body; len(rest) > 0; {
+		n := min(len(rest), piece)
+		if _, err := w.Write(rest[:n]); err != nil {
 			return
 		}
-		body = body[n:]
+		if rest = rest[n:]; len(rest) > 0 {
+			_ = control.SetWriteDeadline(time.Now().Add(s.WriteTimeout))
+		}
 	}
 }
 

@@ -19,6 +19,9 @@ func New(plan *config.StaticPlan) tool.Executor { return executor{plan: plan} }
 // executor implements tool.Executor.
 type executor struct{ plan *config.StaticPlan }
 
+// Prompt implements tool.Prompter.
+func (executor) Prompt() bool { return true }
+
 // Run implements tool.Executor. A template that fails, for example on an
 // argument that is absent, is an error whose text names the tool and the
 // expression. Its outcome is that of a tool error: it is for the caller to mend.
