@@ -156,12 +156,17 @@ func reduceConfigMap(in any) (any, error) {
 	return reduceMetadata(configMap)
 }
 
-// reduceServer gives back the room that decoding leaves at the end of lists.
+// reduceServer packs the spec, which whoever reads it must unpack, and gives back
+// the room that decoding leaves at the end of lists.
 func reduceServer(in any) (any, error) {
-	if server, ok := in.(*fairleadv1alpha1.MCPServer); ok {
-		in = server.DeepCopy()
+	server, ok := in.(*fairleadv1alpha1.MCPServer)
+	if !ok {
+		return in, nil
 	}
-	return reduceMetadata(in)
+	if err := packServer(server); err != nil {
+		return nil, err
+	}
+	return reduceMetadata(server.DeepCopy())
 }
 
 // reduceRevision keeps the number of a record of the history and the revision that

@@ -17,22 +17,26 @@ import (
 	"fairlead.dev/fairlead/controllers/resources"
 )
 
-// dictionary is what packed children have in common: the children of a server
-// with one tool. Without it a child would be too short to be worth deflating.
+// dictionary is what is packed has in common: a server with one tool and its
+// children. Without it a child would be too short to be worth deflating.
 var dictionary = sync.OnceValue(func() []byte {
+	server := &fairleadv1alpha1.MCPServer{
+		ObjectMeta: metav1.ObjectMeta{Name: "server", Namespace: "default"},
+		Spec: fairleadv1alpha1.MCPServerSpec{Tools: []fairleadv1alpha1.Tool{{
+			Name: "tool", HTTP: &fairleadv1alpha1.HTTPBackend{URL: "http://service.default.svc/"},
+		}}},
+	}
 	objects, err := resources.Build(resources.Input{
-		Server: &fairleadv1alpha1.MCPServer{
-			ObjectMeta: metav1.ObjectMeta{Name: "server", Namespace: "default"},
-			Spec: fairleadv1alpha1.MCPServerSpec{Tools: []fairleadv1alpha1.Tool{{
-				Name: "tool", HTTP: &fairleadv1alpha1.HTTPBackend{URL: "http://service.default.svc/"},
-			}}},
-		},
+		Server:   server,
 		Defaults: resources.Defaults{RuntimeImage: "image:1", Replicas: 2, ClusterDomain: "cluster.local"},
 	})
 	if err != nil {
 		return nil // It costs memory, and a test fails.
 	}
-	var common []byte
+	common, err := encodeSpec(&server.Spec)
+	if err != nil {
+		return nil
+	}
 	for _, object := range objects.List() {
 		if child, ok := object.(message); ok {
 			if data, err := child.Marshal(); err == nil {

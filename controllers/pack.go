@@ -4,6 +4,8 @@
 package controllers
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -13,11 +15,13 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	fairleadv1alpha1 "fairlead.dev/fairlead/api/v1alpha1"
 )
 
 // Most of what a child takes in memory are maps, slices and pointers that nobody
 // reads until the child is compared with what is desired. The cache keeps such
-// parts as deflated protocol buffers, in metadata.selfLink: the one text of every object
+// parts as deflated protocol buffers, or JSON of a server's spec, in metadata.selfLink: the one text of every object
 // that the API server never sets and that costs no map.
 
 // message is an object that can be packed.
@@ -96,6 +100,50 @@ func marshal(m message) (string, error) {
 		return "", fmt.Errorf("failed to pack %T %q: %w", m, m.GetName(), err)
 	}
 	return deflate(data)
+}
+
+// packServer packs the spec of a server; see unpackServer. What is written is what
+// was read, byte for byte: a revision is a hash of it.
+func packServer(server *fairleadv1alpha1.MCPServer) error {
+	if server.GetSelfLink() != "" {
+		return nil
+	}
+	data, err := encodeSpec(&server.Spec)
+	if err != nil {
+		return fmt.Errorf("failed to pack MCPServer %q: %w", server.Name, err)
+	}
+	packed, err := deflate(data)
+	if err != nil {
+		return fmt.Errorf("failed to pack MCPServer %q: %w", server.Name, err)
+	}
+	server.Spec = fairleadv1alpha1.MCPServerSpec{}
+	server.SetSelfLink(packed)
+	return nil
+}
+
+// encodeSpec returns a spec as JSON that leaves the characters in raw parts alone.
+func encodeSpec(spec *fairleadv1alpha1.MCPServerSpec) ([]byte, error) {
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(spec)
+	return out.Bytes(), err
+}
+
+// unpackServer gives a server of the cache its spec again.
+func unpackServer(server *fairleadv1alpha1.MCPServer) error {
+	if server.GetSelfLink() == "" {
+		return nil
+	}
+	data, err := inflate(server.GetSelfLink())
+	if err != nil {
+		return fmt.Errorf("failed to unpack MCPServer %q: %w", server.Name, err)
+	}
+	if err := json.Unmarshal(data, &server.Spec); err != nil {
+		return fmt.Errorf("failed to unpack MCPServer %q: %w", server.Name, err)
+	}
+	server.SetSelfLink("")
+	return nil
 }
 
 // unpack makes an object of the cache whole again; one that the API server

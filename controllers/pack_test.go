@@ -5,6 +5,7 @@ package controllers
 
 import (
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -12,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -133,6 +135,50 @@ func TestPackedChildrenAreSmall(t *testing.T) {
 	for object, most := range map[resources.Object]int{objects.Service: 350, objects.NetworkPolicy: 400, objects.ServiceAccount: 250, objects.PDB: 300, objects.Deployment: 900} {
 		if size := len(packed(t, object).GetSelfLink()); size > most {
 			t.Errorf("%T takes %d bytes, want at most %d", object, size, most)
+		}
+	}
+}
+
+// Every server that the builders are tested with comes out of the cache as it went
+// in, so that what is built of it, and with it its revision, is the same.
+func TestPackedServersAreWhole(t *testing.T) {
+	t.Parallel()
+	manifests, err := filepath.Glob("resources/testdata/*/server.yaml")
+	if err != nil || len(manifests) == 0 {
+		t.Fatalf("found %d manifests, %v", len(manifests), err)
+	}
+	servers := map[string]*fairleadv1alpha1.MCPServer{
+		"characters that HTML would escape": {Spec: fairleadv1alpha1.MCPServerSpec{Tools: []fairleadv1alpha1.Tool{{
+			Name: "t", InputSchema: &runtime.RawExtension{Raw: []byte(`{"description":"a <b> & \u003cc\u003e","type":"object"}`)},
+		}}}},
+	}
+	for _, path := range manifests {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := &fairleadv1alpha1.MCPServer{}
+		if err := yaml.Unmarshal(data, server); err != nil {
+			t.Fatal(err)
+		}
+		servers[path] = server
+	}
+	for name, server := range servers {
+		var kept any = server.DeepCopy()
+		for range 2 { // A second pass, as on a resync, changes nothing.
+			if kept, err = reduceServer(kept); err != nil {
+				t.Fatal(err)
+			}
+		}
+		whole, _ := kept.(*fairleadv1alpha1.MCPServer)
+		if whole.GetSelfLink() == "" || whole.Spec.Tools != nil {
+			t.Errorf("%s: the spec was kept as it is", name)
+		}
+		if err := unpackServer(whole); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(server.Spec, whole.Spec); diff != "" {
+			t.Errorf("%s is not what it was, -want +got:\n%s", name, diff)
 		}
 	}
 }

@@ -150,8 +150,13 @@ func (r *Reconciler) serversWithExposure(ctx context.Context, _ client.Object) [
 	}
 	var requests []reconcile.Request
 	for i := range servers.Items {
-		if asksForProfile(&servers.Items[i]) {
-			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&servers.Items[i])})
+		server := &servers.Items[i]
+		if err := unpackServer(server); err != nil {
+			ctrl.LoggerFrom(ctx).Error(err, "Failed to read an MCPServer for an IngressClass", "server", client.ObjectKeyFromObject(server).String())
+			continue
+		}
+		if asksForProfile(server) {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(server)})
 		}
 	}
 	return requests
