@@ -65,6 +65,10 @@ verify: ## Check that generated files and go.mod files are current, then vet, li
 bench-operator: ## Measure the operator on a real API server, with 1,000 servers (FLAGS=-servers=200): one table.
 	KUBEBUILDER_ASSETS="$$(go -C hack/cluster run . assets)" go run ./bench/operator $(FLAGS)
 
+.PHONY: bench
+bench: ## Measure the runtime beside other servers, about ten minutes (FLAGS='-only idle,call', BRIDGES=1): one table.
+	go -C bench/runtime run . $(if $(BRIDGES),-bridges) $(FLAGS)
+
 ##@ Try
 
 .PHONY: prepare

@@ -1,0 +1,95 @@
+// Copyright The Fairlead Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package door
+
+import (
+	"bufio"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// tick is the unit of CPU time in /proc/PID/stat (proc(5); USER_HZ is 100 on
+// every architecture that Go runs on).
+const tick = 10 * time.Millisecond
+
+// RSS returns the resident memory of a process in bytes; 0 if there is none.
+func RSS(pid int) uint64 {
+	f, err := os.Open("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if value, ok := strings.CutPrefix(lines.Text(), "VmRSS:"); ok {
+			kib, _ := strconv.ParseUint(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
+			return kib << 10
+		}
+	}
+	return 0
+}
+
+// Tree samples a process without a door, and all that it started, from outside:
+// RSS and CPU only.
+func Tree(pid int) Sample {
+	var s Sample
+	s.RSS = RSS(pid)
+	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return Sample{}
+	}
+	// The name, in parentheses, may hold anything; the rest begins with the state.
+	_, rest, _ := strings.Cut(string(data[strings.LastIndexByte(string(data), ')'):]), " ")
+	const userTime, systemTime = 11, 12
+	if fields := strings.Fields(rest); len(fields) > systemTime {
+		user, _ := strconv.ParseInt(fields[userTime], 10, 64)
+		system, _ := strconv.ParseInt(fields[systemTime], 10, 64)
+		s.CPU = time.Duration(user+system) * tick
+	}
+	lists, _ := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/children")
+	for _, list := range lists {
+		children, _ := os.ReadFile(list) // Gone, if it cannot be read.
+		for child := range strings.FieldsSeq(string(children)) {
+			if id, err := strconv.Atoi(child); err == nil {
+				s = s.Add(Tree(id))
+			}
+		}
+	}
+	return s
+}
+
+// Where sock_diag(7) says how much memory a socket has: the bytes in its receive
+// queue, its write queue, and reserved for either.
+const (
+	memReceive     = 0
+	memReserved    = 4
+	memWriteQueued = 5
+)
+
+// sockets counts this process's sockets, and what the kernel holds for them.
+func sockets() (open int, kernel uint64) {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return 0, 0
+	}
+	for _, e := range entries {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		// The figures of SO_MEMINFO are 32-bit numbers, of which these are the first
+		// eight; this call returns as many of whatever option is asked for.
+		mem, err := unix.GetsockoptICMPv6Filter(fd, unix.SOL_SOCKET, unix.SO_MEMINFO)
+		if err != nil {
+			continue // No socket.
+		}
+		open++
+		kernel += uint64(mem.Data[memReceive]) + uint64(mem.Data[memReserved]) + uint64(mem.Data[memWriteQueued])
+	}
+	return open, kernel
+}
