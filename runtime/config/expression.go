@@ -46,6 +46,8 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 type expression struct {
 	source  string
 	program cel.Program
+	// argument is set if the source is arguments.NAME and nothing else: most are.
+	argument string
 }
 
 // compileExpression compiles text[from:to]; nil after it reported an error.
@@ -79,7 +81,7 @@ func (c *checker) compileExpression(path, text string, from, to int) *expression
 		c.fail(path, ruleExpression, position(text, from, 1, 0), oneLine(err))
 		return nil
 	}
-	return &expression{source: source, program: program}
+	return &expression{source: source, program: program, argument: wholeArgument(checked.NativeRep().Expr())}
 }
 
 // knownArguments refuses names that no valid arguments can have.
@@ -96,6 +98,24 @@ func (c *checker) knownArguments(path, text string, from int, checked *cel.Ast) 
 		}
 	}))
 	return ok
+}
+
+// wholeArgument is the name in arguments.NAME; empty for all else.
+func wholeArgument(e celast.Expr) string {
+	if e.Kind() != celast.SelectKind || e.AsSelect().IsTestOnly() {
+		return ""
+	}
+	name, _ := argumentName(e)
+	return name
+}
+
+// plain gives an argument that is a string without CEL, which gives the same.
+func (e *expression) plain(v Vars) (text string, ok bool) {
+	if e.argument == "" {
+		return "", false
+	}
+	text, ok = v.Arguments[e.argument].(string)
+	return text, ok
 }
 
 // argumentName reads arguments.name, arguments["name"] and their optional forms.
@@ -207,6 +227,9 @@ func explain(err error) error {
 
 // text evaluates the expression to text.
 func (e *expression) text(v Vars) (text string, present bool, err error) {
+	if text, ok := e.plain(v); ok {
+		return text, true, nil
+	}
 	value, present, err := e.value(v)
 	if err != nil || !present {
 		return "", false, err

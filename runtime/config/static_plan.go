@@ -44,11 +44,14 @@ type jsonTree struct {
 	children []*jsonTree
 }
 
+// renderAhead is how many bytes most rendered trees fit in.
+const renderAhead = 192
+
 func (t *jsonTree) render(v Vars) ([]byte, error) {
 	if t.literal != nil {
 		return t.literal, nil
 	}
-	b, _, err := t.append(nil, v)
+	b, _, err := t.append(make([]byte, 0, renderAhead), v)
 	return b, err
 }
 
@@ -87,7 +90,14 @@ func (t *jsonTree) append(b []byte, v Vars) (out []byte, present bool, err error
 }
 
 func (t *jsonTree) appendTemplate(b []byte, v Vars) ([]byte, bool, error) {
-	if e := t.template.whole(); e != nil && t.typed {
+	e := t.template.whole()
+	if e != nil {
+		if text, ok := e.plain(v); ok {
+			out, err := appendString(b, text)
+			return out, true, err
+		}
+	}
+	if e != nil && t.typed {
 		value, present, err := e.value(v)
 		if err != nil || !present {
 			return b, false, err

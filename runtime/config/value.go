@@ -12,6 +12,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -40,7 +41,10 @@ var (
 // more than 100,000 values (those inside of others count too) and trailing data
 // are errors (RFC 7493, I-JSON).
 func DecodeValue(data []byte) (any, error) {
-	d := valueDecoder{Decoder: jsontext.NewDecoder(bytes.NewBuffer(data))}
+	d, _ := decoders.Get().(*valueDecoder)
+	defer d.giveBack()
+	d.input = *bytes.NewBuffer(data)
+	d.Reset(&d.input)
 	v, err := d.decodeAny(0)
 	if err != nil {
 		return nil, fmt.Errorf("failed to decode JSON: %w", err)
@@ -55,7 +59,18 @@ func DecodeValue(data []byte) (any, error) {
 type valueDecoder struct {
 	*jsontext.Decoder
 
+	// input is what the Decoder reads.
+	input  bytes.Buffer
 	values int
+}
+
+var decoders = sync.Pool{New: func() any { return &valueDecoder{Decoder: &jsontext.Decoder{}} }}
+
+// giveBack keeps the decoder for the next value, without this one.
+func (d *valueDecoder) giveBack() {
+	d.input, d.values = bytes.Buffer{}, 0
+	d.Reset(&d.input)
+	decoders.Put(d)
 }
 
 func (d *valueDecoder) decodeAny(depth int) (any, error) {

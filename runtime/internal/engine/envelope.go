@@ -180,36 +180,38 @@ func methodName(quoted []byte) string {
 	}
 }
 
-// Split takes a body apart into its messages: a batch (2025-03-26 basic/index,
-// "Batching"), or the body itself. A batch must not be empty and not hold more
-// than maxMessages. Its messages share the body's memory and are checked by
-// Accept, each on its own. Every error is an *Error.
-func Split(body []byte, maxMessages int) (messages [][]byte, batch bool, err error) {
+// IsBatch reports whether a body is an array: of several messages, or of none.
+func IsBatch(body []byte) bool {
 	i := skipSpace(body, 0)
-	if i == len(body) || body[i] != '[' {
-		return [][]byte{body}, false, nil
-	}
+	return i < len(body) && body[i] == '['
+}
+
+// Split takes a batch apart into its messages (2025-03-26 basic/index,
+// "Batching"). It must not be empty and not hold more than maxMessages. Its
+// messages share the body's memory and are checked by Accept, each on its own.
+// Every error is an *Error.
+func Split(body []byte, maxMessages int) (messages [][]byte, err error) {
 	if !shallow(body) {
-		return nil, true, refuse(KindInvalidRequest, nil, "invalid request: nested deeper than 64 levels")
+		return nil, refuse(KindInvalidRequest, nil, "invalid request: nested deeper than 64 levels")
 	}
 	if !jsontext.Value(body).IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)) {
-		return nil, true, refuse(KindParse, nil, "parse error: the body is not JSON")
+		return nil, refuse(KindParse, nil, "parse error: the body is not JSON")
 	}
-	for i = skipSpace(body, i+1); body[i] != ']'; i = skipSpace(body, i) {
+	for i := skipSpace(body, skipSpace(body, 0)+1); body[i] != ']'; i = skipSpace(body, i) {
 		if body[i] == ',' {
 			i = skipSpace(body, i+1)
 		}
 		if len(messages) == maxMessages {
-			return nil, true, refuse(KindInvalidRequest, nil, "invalid request: too many messages in one batch")
+			return nil, refuse(KindInvalidRequest, nil, "invalid request: too many messages in one batch")
 		}
 		end := endOfValue(body, i)
 		messages = append(messages, body[i:end])
 		i = end
 	}
 	if len(messages) == 0 {
-		return nil, true, refuse(KindInvalidRequest, nil, "invalid request: a batch must not be empty")
+		return nil, refuse(KindInvalidRequest, nil, "invalid request: a batch must not be empty")
 	}
-	return messages, true, nil
+	return messages, nil
 }
 
 // refuse makes an Error. It copies the id, since an error may outlive its

@@ -40,19 +40,24 @@ func TestEraOf(t *testing.T) {
 	}
 }
 
+func TestIsBatch(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]bool{"": false, " ": false, ` {"a":[]}`: false, "nonsense": false, "[]": true, "\n\t [": true} {
+		if got := IsBatch([]byte(body)); got != want {
+			t.Errorf("IsBatch(%q) = %t", body, got)
+		}
+	}
+}
+
 func TestSplit(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name, body string
 		want       []string
-		batch      bool
 		wantErr    string
 	}{
-		{name: "one message", body: ` {"a":1}`, want: []string{` {"a":1}`}},
-		{name: "not JSON is left to Accept", body: `nonsense`, want: []string{`nonsense`}},
-		{name: "empty", body: ``, want: []string{``}},
-		{name: "batch", body: " [ {\"a\":\"],[\"} ,\n1,[2,{\"b\":[]}],\"x\" ] ", want: []string{`{"a":"],["}`, `1`, `[2,{"b":[]}]`, `"x"`}, batch: true},
-		{name: "full", body: `[1,2,3,4,5]`, want: []string{"1", "2", "3", "4", "5"}, batch: true},
+		{name: "batch", body: " [ {\"a\":\"],[\"} ,\n1,[2,{\"b\":[]}],\"x\" ] ", want: []string{`{"a":"],["}`, `1`, `[2,{"b":[]}]`, `"x"`}},
+		{name: "full", body: `[1,2,3,4,5]`, want: []string{"1", "2", "3", "4", "5"}},
 		{name: "too many", body: `[1,2,3,4,5,6]`, wantErr: `{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"invalid request: too many messages in one batch"}}`},
 		{name: "none", body: `[ ]`, wantErr: `{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"invalid request: a batch must not be empty"}}`},
 		{name: "not closed", body: `[1,2`, wantErr: `{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"parse error: the body is not JSON"}}`},
@@ -62,7 +67,7 @@ func TestSplit(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			messages, batch, err := Split([]byte(tt.body), 5)
+			messages, err := Split([]byte(tt.body), 5)
 			if e, ok := errors.AsType[*Error](err); ok {
 				if got := string(e.JSON()); got != tt.wantErr {
 					t.Errorf("error\n got %s\nwant %s", got, tt.wantErr)
@@ -73,8 +78,8 @@ func TestSplit(t *testing.T) {
 			for _, m := range messages {
 				got = append(got, string(m))
 			}
-			if diff := cmp.Diff(tt.want, got); diff != "" || batch != tt.batch || tt.wantErr != "" {
-				t.Errorf("batch = %t, messages (-want +got):\n%s", batch, diff)
+			if diff := cmp.Diff(tt.want, got); diff != "" || tt.wantErr != "" {
+				t.Errorf("messages (-want +got):\n%s", diff)
 			}
 		})
 	}

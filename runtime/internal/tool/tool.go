@@ -159,13 +159,14 @@ func Message(err error) string {
 
 // Outcome is the metric's label of what Run returned.
 func Outcome(result Result, err error) string {
-	var e *Error
 	switch {
 	case err == nil && result.IsError:
 		return OutcomeToolError
 	case err == nil:
 		return OutcomeOK
-	case errors.As(err, &e) && e.Outcome != "":
+	}
+	switch e, ok := errors.AsType[*Error](err); {
+	case ok && e.Outcome != "":
 		return e.Outcome
 	case errors.Is(err, context.Canceled):
 		return OutcomeCancelled

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -181,8 +182,19 @@ func SessionID(r *http.Request) string {
 	if id := r.Header.Get("Mcp-Session-Id"); id != "" {
 		return id
 	}
+	return QuerySession(r)
+}
+
+// QuerySession is the session that a request's query names, empty if it names
+// none.
+func QuerySession(r *http.Request) string {
+	const name = "sessionId"
 	if r.URL.RawQuery == "" {
 		return ""
 	}
-	return r.URL.Query().Get("sessionId")
+	// What the endpoint event said needs no parser.
+	if id, ok := strings.CutPrefix(r.URL.RawQuery, name+"="); ok && !strings.ContainsAny(id, "&;+%=") {
+		return id
+	}
+	return r.URL.Query().Get(name)
 }

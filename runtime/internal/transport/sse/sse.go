@@ -165,7 +165,7 @@ func (t *Transport) Message(w http.ResponseWriter, r *http.Request) {
 }
 
 func (t *Transport) session(w http.ResponseWriter, r *http.Request) (*session.Session, *stream.Outbox, bool) {
-	id := r.URL.Query().Get("sessionId")
+	id := transport.QuerySession(r)
 	if id == "" {
 		t.core.Refuse(w, r, transport.Refusal{Status: http.StatusBadRequest, Code: "missing_session_id", Message: "the query must have the sessionId of an open stream", Close: true})
 		return nil, nil, false

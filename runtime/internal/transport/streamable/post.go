@@ -44,7 +44,7 @@ func (p *post) single(message []byte) {
 		return
 	}
 	defer call.Release()
-	head := http.Header{}
+	var head http.Header
 	if p.session == nil && call.Session() != nil {
 		s, err := p.t.core.Sessions.Create(transport.Principal(ctx).Key, engine.EraStreamable, call.Session())
 		if err != nil {
@@ -56,7 +56,7 @@ func (p *post) single(message []byte) {
 			s.Close(stream.Revoked)
 			return
 		}
-		head.Set(sessionHeader, s.ID)
+		head = http.Header{sessionHeader: {s.ID}}
 	}
 	if !call.IsRequest() {
 		call.Run(ctx, nil)

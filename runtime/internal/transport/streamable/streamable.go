@@ -91,17 +91,17 @@ func (t *Transport) Post(w http.ResponseWriter, r *http.Request, body []byte) {
 		}
 	}
 	defer release()
-	messages, batch, err := engine.Split(body, maxBatch)
+	p := &post{t: t, w: w, r: r, session: s, accepts: accepts}
+	if !engine.IsBatch(body) {
+		p.single(body)
+		return
+	}
+	messages, err := engine.Split(body, maxBatch)
 	if err != nil {
 		t.refuse(w, r, transport.EngineError(err))
 		return
 	}
-	p := &post{t: t, w: w, r: r, session: s, accepts: accepts}
-	if batch {
-		p.batch(messages)
-		return
-	}
-	p.single(messages[0])
+	p.batch(messages)
 }
 
 // session finds the session that the request names. Without a name it gives
