@@ -15,7 +15,7 @@ import (
 
 // rooms is the order of the runtime's rooms, low to high: a room imports lower ones only.
 var rooms = []string{
-	"keyring", "config", "auth", "limit", "source", "tool", "catalog", "engine", "stream", "session", "transport", "peer", "httpserver", "app",
+	"keyring", "config", "auth", "limit", "poll", "park", "source", "tool", "catalog", "engine", "stream", "session", "transport", "peer", "httpserver", "app",
 }
 
 // besides names the rooms that stand beside that order: they may use any room below app, and only app uses them.
