@@ -29,6 +29,7 @@ func (s *server) reload(ctx context.Context) {
 	}
 	ring, ringErr := s.loadRing()
 	s.ring = ring
+	s.sealer.SetRing(s.config.UID, ring)
 	keys := s.keys.Load(s.rules())
 	var report auth.Report
 	listChanged := false

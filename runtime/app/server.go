@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -51,6 +52,7 @@ type server struct {
 	limits    *limit.Limiter
 	keys      *auth.Keys
 	engine    *engine.Engine
+	sealer    *session.Sealer
 	sessions  *session.Registry
 	core      *transport.Core
 	stateless *stateless.Transport
@@ -90,7 +92,8 @@ func newServer(ctx context.Context, o Options, level *slog.LevelVar, first loade
 		Catalog: tools, Policy: revision.Policy, Info: revision.Info, AllowTrace: revision.AllowTrace,
 		Limits: s.limits, Observer: s.metrics, Logger: o.Logger,
 	})
-	s.sessions = session.New(sessionOptions(c), func(era engine.Era, delta int) { s.metrics.Sessions(era.String(), delta) })
+	s.sealer = session.NewSealer(c.UID, s.ring, session.NewOwner(netip.AddrPort{}))
+	s.sessions = session.New(s.sealer, sessionOptions(c), func(era engine.Era, delta int) { s.metrics.Sessions(era.String(), delta) })
 	memory := limit.Memory(os.DirFS("/"))
 	boundHeap(memory, os.Getenv)
 	s.core = transport.New(transport.Options{

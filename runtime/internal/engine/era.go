@@ -64,8 +64,11 @@ func LegacyVersion(v string) bool {
 // engine speaks it, else the newest legacy one (2025-11-25 basic/lifecycle,
 // "Version Negotiation").
 func negotiate(requested string) string {
-	if LegacyVersion(requested) {
-		return requested
+	for _, v := range Versions()[1:] {
+		if v == requested {
+			// Not the client's text, which would outlive its request.
+			return v
+		}
 	}
 	return Version20251125
 }

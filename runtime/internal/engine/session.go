@@ -5,6 +5,7 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"unicode/utf8"
 )
@@ -66,6 +67,38 @@ func (s *Session) End(reason string) {
 	for _, c := range calls {
 		c.cancelWith(cause)
 	}
+}
+
+// SessionState is what a session's next replica must know of it.
+type SessionState struct {
+	// Version is the negotiated revision, empty before initialize.
+	Version string `json:"version,omitempty"`
+	// ClientName and ClientVersion are the client's own, at most 128 bytes each.
+	ClientName    string `json:"clientName,omitempty"`
+	ClientVersion string `json:"clientVersion,omitempty"`
+	// Level is the lowest level of logs that the client asked for, zero for none.
+	Level uint8 `json:"level,omitempty"`
+}
+
+// Export gives the state to hand over. Running requests are no part of it.
+func (s *Session) Export() SessionState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return SessionState{Version: s.version, ClientName: s.clientName, ClientVersion: s.clientVersion, Level: uint8(s.level)}
+}
+
+// Restore makes a session of what another replica exported. It refuses revisions
+// that have no sessions, and levels that do not exist.
+func Restore(from SessionState) (*Session, error) {
+	if from.Version != "" && !LegacyVersion(from.Version) {
+		return nil, fmt.Errorf("revision %q has no sessions", from.Version)
+	}
+	if from.Level > uint8(levelEmergency) {
+		return nil, fmt.Errorf("there is no log level %d", from.Level)
+	}
+	return &Session{
+		version: from.Version, clientName: clip(from.ClientName), clientVersion: clip(from.ClientVersion), level: level(from.Level),
+	}, nil
 }
 
 // open takes initialize's outcome, once.

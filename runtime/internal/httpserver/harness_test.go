@@ -32,6 +32,7 @@ import (
 	"fairlead.dev/fairlead/runtime/internal/transport/sse"
 	"fairlead.dev/fairlead/runtime/internal/transport/stateless"
 	"fairlead.dev/fairlead/runtime/internal/transport/streamable"
+	"fairlead.dev/fairlead/runtime/keyring"
 )
 
 // long is how long a test waits for what should come at once.
@@ -105,7 +106,7 @@ func newWorld(t *testing.T, o worldOptions) *world {
 		Catalog: w.catalog(t, "one"), Policy: auth.Policy{AllowByDefault: true}, Info: engine.Info{Name: "test", Version: "1"},
 		Limits: w.limits, Logger: logger,
 	})
-	w.sessions = session.New(o.sessions, nil)
+	w.sessions = session.New(session.NewSealer("uid", keyring.Ring{}, session.Owner{}), o.sessions, nil)
 	w.core = transport.New(transport.Options{
 		Engine: w.engine, Sessions: w.sessions, Streams: w.limits, Settings: settings, Logger: logger, Observer: w,
 	})

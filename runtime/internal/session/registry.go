@@ -4,26 +4,25 @@
 package session
 
 import (
-	"container/list"
 	"context"
-	"crypto/rand"
-	"encoding/base32"
 	"errors"
+	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"fairlead.dev/fairlead/runtime/internal/engine"
 	"fairlead.dev/fairlead/runtime/internal/stream"
 )
 
-// MaxIDLength bounds the ids that are looked at, in bytes.
-const MaxIDLength = 128
-
 // ErrFull refuses a session when all of Options.Max are in use.
 var ErrFull = errors.New("the replica holds as many sessions as it may, and none of them is idle")
 
 // ErrSealed refuses a session because the replica takes leave.
 var ErrSealed = errors.New("the replica takes leave and opens no new sessions")
+
+// ErrHere refuses to adopt a session that is here already.
+var ErrHere = errors.New("the session is here already")
 
 // Options bound the sessions of one replica.
 type Options struct {
@@ -36,122 +35,139 @@ type Options struct {
 	MaxAge time.Duration
 }
 
-// Registry holds the sessions of this replica.
+// Registry holds the sessions of this replica. It is safe for concurrent use.
 type Registry struct {
+	sealer  *Sealer
 	observe func(era engine.Era, delta int)
+	// epoch is when the registry's clock began: a time takes 24 bytes, a
+	// duration 8.
+	epoch   time.Time
+	options atomic.Pointer[Options]
+	sealed  atomic.Bool
+	count   atomic.Int64
+	shards  [shards]shard
 
-	mu       sync.Mutex // guards what follows; taken before no other lock but Session.mu
-	options  Options
-	sessions map[string]*Session
-	recent   *list.List // of *Session, the most recently used first
-	sealed   bool
+	mu    sync.Mutex // guards where
+	where map[Key]netip.AddrPort
 }
 
-// New makes a registry. observe, which may be nil, is told of each session that
-// opens (1) or ends (-1).
-func New(o Options, observe func(era engine.Era, delta int)) *Registry {
+// New makes a registry whose ids sealer makes. observe, which may be nil, is told
+// of each session that opens (1) or ends (-1).
+func New(sealer *Sealer, o Options, observe func(era engine.Era, delta int)) *Registry {
 	if observe == nil {
 		observe = func(engine.Era, int) {}
 	}
-	return &Registry{observe: observe, options: o, sessions: map[string]*Session{}, recent: list.New()}
+	r := &Registry{sealer: sealer, observe: observe, epoch: time.Now()}
+	r.options.Store(&o)
+	for i := range r.shards {
+		r.shards[i].registry = r
+		r.shards[i].sessions = map[Key]*Session{}
+	}
+	return r
 }
+
+func (r *Registry) now() time.Duration { return time.Since(r.epoch) }
 
 // Resize takes other bounds. Sessions above a smaller Max stay; no new ones
 // open until they are fewer.
-func (r *Registry) Resize(o Options) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.options = o
-}
+func (r *Registry) Resize(o Options) { r.options.Store(&o) }
 
 // Seal refuses all further sessions; see ErrSealed.
-func (r *Registry) Seal() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.sealed = true
-}
+func (r *Registry) Seal() { r.sealed.Store(true) }
 
 // Create opens a session for a principal. When the registry is full, the
 // session that has been quiet for longest makes room; if none is quiet, Create
 // fails with ErrFull.
 func (r *Registry) Create(principal string, era engine.Era, state *engine.Session) (*Session, error) {
-	now := time.Now()
-	s := &Session{
-		ID: newID(), Principal: principal, Era: era, State: state,
-		registry: r, created: now, touched: now, done: make(chan struct{}),
-	}
-	victim, err := r.insert(s)
-	if err != nil {
+	s := &Session{Principal: principal, Era: era, State: state}
+	s.raw, s.key = r.sealer.seal(principal)
+	if err := r.insert(s, 0); err != nil {
 		return nil, err
 	}
-	if victim != nil {
-		victim.Close(stream.Evicted)
-	}
-	r.observe(era, 1)
 	return s, nil
 }
 
-func (r *Registry) insert(s *Session) (victim *Session, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.sealed {
-		return nil, ErrSealed
+// insert takes a session in that is as old as age.
+func (r *Registry) insert(s *Session, age time.Duration) error {
+	if r.sealed.Load() {
+		return ErrSealed
 	}
-	if len(r.sessions) >= r.options.Max {
-		if victim = r.quietest(); victim == nil {
-			return nil, ErrFull
-		}
-		r.unlist(victim)
+	if r.count.Add(1) > int64(r.options.Load().Max) && !r.evict() {
+		r.count.Add(-1)
+		return ErrFull
 	}
-	r.sessions[s.ID] = s
-	s.place = r.recent.PushFront(s)
-	return victim, nil
-}
-
-// quietest is the least recently used session that may be ended.
-func (r *Registry) quietest() *Session {
-	for e := r.recent.Back(); e != nil; e = e.Prev() {
-		s := e.Value.(*Session)
-		if _, ok := s.quiet(); ok {
-			return s
-		}
+	home := r.shard(s.key)
+	home.mu.Lock()
+	if _, there := home.sessions[s.key]; there {
+		home.mu.Unlock()
+		r.count.Add(-1)
+		return ErrHere
 	}
+	s.home, s.created = home, r.now()-age
+	home.addLocked(s)
+	home.mu.Unlock()
+	r.observe(s.Era, 1)
 	return nil
 }
 
+// evict ends the session that has been quiet for longest.
+func (r *Registry) evict() bool {
+	for {
+		var victim *Session
+		var since time.Duration
+		for i := range r.shards {
+			if s, at := r.shards[i].quietest(); s != nil && (victim == nil || at < since) {
+				victim, since = s, at
+			}
+		}
+		if victim == nil {
+			return false
+		}
+		if victim.home.claim(victim) {
+			victim.Close(stream.Evicted)
+			return true
+		}
+	}
+}
+
 // Get finds a session. Another principal's is not found: whether it exists is
-// nobody else's business.
+// nobody else's business. A session that another replica handed over is found
+// under the id that its first owner made.
 func (r *Registry) Get(id, principal string) (*Session, bool) {
-	if len(id) > MaxIDLength {
+	_, key, ok := r.sealer.Open(id, principal)
+	if !ok {
 		return nil, false
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	s := r.sessions[id]
-	if s == nil || s.Principal != principal {
+	home := r.shard(key)
+	home.mu.Lock()
+	defer home.mu.Unlock()
+	s := home.sessions[key]
+	if s == nil || s.state == moved || s.Principal != principal {
 		return nil, false
 	}
-	r.recent.MoveToFront(s.place)
 	return s, true
 }
 
-// All is a snapshot of the open sessions, the most recently used first.
+// Has reports whether the session with a key is here and may be used.
+func (r *Registry) Has(key Key) bool {
+	home := r.shard(key)
+	home.mu.Lock()
+	defer home.mu.Unlock()
+	s := home.sessions[key]
+	return s != nil && s.state != moved
+}
+
+// All is a snapshot of the open sessions, in no order.
 func (r *Registry) All() []*Session {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	all := make([]*Session, 0, len(r.sessions))
-	for e := r.recent.Front(); e != nil; e = e.Next() {
-		all = append(all, e.Value.(*Session))
+	all := make([]*Session, 0, r.Count())
+	for i := range r.shards {
+		all = r.shards[i].appendAll(all)
 	}
 	return all
 }
 
 // Count is the number of open sessions.
-func (r *Registry) Count() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.sessions)
-}
+func (r *Registry) Count() int { return int(r.count.Load()) }
 
 // Run ends sessions that are too old or idle for too long, until ctx ends.
 func (r *Registry) Run(ctx context.Context) {
@@ -162,7 +178,7 @@ func (r *Registry) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
-			for _, s := range r.expired(time.Now()) {
+			for _, s := range r.expired() {
 				s.Close(stream.Expired)
 			}
 			timer.Reset(r.period())
@@ -173,54 +189,27 @@ func (r *Registry) Run(ctx context.Context) {
 // period is how often Run looks: an eighth of the shorter bound, so that a
 // session lives at most that much longer, between 100 ms and 30 s.
 func (r *Registry) period() time.Duration {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return min(max(min(r.options.IdleTimeout, r.options.MaxAge)/8, 100*time.Millisecond), 30*time.Second)
+	o := r.options.Load()
+	return min(max(min(o.IdleTimeout, o.MaxAge)/8, 100*time.Millisecond), 30*time.Second)
 }
 
-func (r *Registry) expired(now time.Time) []*Session {
-	r.mu.Lock()
-	o := r.options
-	r.mu.Unlock()
+func (r *Registry) expired() []*Session {
+	o, now := r.options.Load(), r.now()
 	var old []*Session
-	for _, s := range r.All() {
-		since, quiet := s.quiet()
-		if now.Sub(s.created) >= o.MaxAge || quiet && now.Sub(since) >= o.IdleTimeout {
-			old = append(old, s)
-		}
+	for i := range r.shards {
+		old = r.shards[i].appendExpired(old, now, o)
 	}
 	return old
 }
 
-func (r *Registry) touch(s *Session) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.sessions[s.ID] == s {
-		r.recent.MoveToFront(s.place)
+// drop forgets a session that has ended or moved. Only the first call has an
+// effect.
+func (r *Registry) drop(s *Session) {
+	s.home.mu.Lock()
+	there := s.home.removeLocked(s)
+	s.home.mu.Unlock()
+	if there {
+		r.count.Add(-1)
+		r.observe(s.Era, -1)
 	}
-}
-
-// remove is called once, by the Close that ended s.
-func (r *Registry) remove(s *Session) {
-	r.mu.Lock()
-	r.unlist(s)
-	r.mu.Unlock()
-	r.observe(s.Era, -1)
-}
-
-func (r *Registry) unlist(s *Session) {
-	if r.sessions[s.ID] == s {
-		delete(r.sessions, s.ID)
-		r.recent.Remove(s.place)
-	}
-}
-
-var lowerBase32 = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
-
-// newID makes an id that cannot be guessed: 128 random bits in 26 characters
-// that need no escaping in a header or a query.
-func newID() string {
-	var b [16]byte
-	rand.Read(b[:])
-	return lowerBase32.EncodeToString(b[:])
 }

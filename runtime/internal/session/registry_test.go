@@ -6,7 +6,6 @@ package session
 import (
 	"context"
 	"errors"
-	"regexp"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -14,10 +13,20 @@ import (
 
 	"fairlead.dev/fairlead/runtime/internal/engine"
 	"fairlead.dev/fairlead/runtime/internal/stream"
+	"fairlead.dev/fairlead/runtime/keyring"
 )
 
 func options() Options {
 	return Options{Max: 3, IdleTimeout: 10 * time.Minute, MaxAge: 24 * time.Hour}
+}
+
+func sealer() *Sealer { return NewSealer("uid", keyring.Ring{}, Owner{}) }
+
+// other is an id of no session.
+func other(t *testing.T) string {
+	t.Helper()
+	id, _ := sealer().Seal("apikey:alice")
+	return id
 }
 
 func create(t *testing.T, r *Registry, principal string) *Session {
@@ -29,42 +38,18 @@ func create(t *testing.T, r *Registry, principal string) *Session {
 	return s
 }
 
-func ended(s *Session) bool {
-	select {
-	case <-s.Done():
-		return true
-	default:
-		return false
-	}
-}
-
-func TestIDs(t *testing.T) {
-	t.Parallel()
-	seen := map[string]bool{}
-	for range 1000 {
-		id := newID()
-		if !regexp.MustCompile(`^[a-z0-9-]{26}$`).MatchString(id) {
-			t.Fatalf("id %q has other characters than a header and a query can carry", id)
-		}
-		if seen[id] {
-			t.Fatalf("id %q came twice", id)
-		}
-		seen[id] = true
-	}
-}
-
 func TestGetIsBoundToThePrincipal(t *testing.T) {
 	t.Parallel()
-	r := New(options(), nil)
+	r := New(sealer(), options(), nil)
 	s := create(t, r, "apikey:alice")
 	tests := []struct {
 		name, id, principal string
 		want                bool
 	}{
-		{name: "the owner", id: s.ID, principal: "apikey:alice", want: true},
-		{name: "another principal", id: s.ID, principal: "apikey:bob"},
-		{name: "nobody", id: s.ID},
-		{name: "unknown", id: newID(), principal: "apikey:alice"},
+		{name: "the owner", id: s.ID(), principal: "apikey:alice", want: true},
+		{name: "another principal", id: s.ID(), principal: "apikey:bob"},
+		{name: "nobody", id: s.ID()},
+		{name: "unknown", id: other(t), principal: "apikey:alice"},
 		{name: "empty", principal: "apikey:alice"},
 		{name: "too long", id: string(make([]byte, MaxIDLength+1)), principal: "apikey:alice"},
 	}
@@ -98,11 +83,10 @@ func TestExpiry(t *testing.T) {
 		}, aliveAt: 69 * time.Minute, goneAt: 71 * time.Minute},
 		{name: "a running request holds it", hold: func(t *testing.T, s *Session) func() {
 			t.Helper()
-			release, err := s.Use()
-			if err != nil {
+			if err := s.Use(); err != nil {
 				t.Fatal(err)
 			}
-			return release
+			return s.Unuse
 		}, aliveAt: 69 * time.Minute, goneAt: 71 * time.Minute},
 		{name: "its age ends it nevertheless", hold: func(t *testing.T, s *Session) func() {
 			t.Helper()
@@ -117,7 +101,7 @@ func TestExpiry(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				var open atomic.Int32
-				r := New(options(), func(_ engine.Era, delta int) { open.Add(int32(delta)) })
+				r := New(sealer(), options(), func(_ engine.Era, delta int) { open.Add(int32(delta)) })
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				go r.Run(ctx)
@@ -126,21 +110,21 @@ func TestExpiry(t *testing.T) {
 					time.AfterFunc(time.Hour, tt.hold(t, s))
 				}
 				at := func(age time.Duration) {
-					<-time.After(time.Until(s.created.Add(age)))
+					<-time.After(time.Until(r.epoch.Add(s.created + age)))
 					synctest.Wait()
 				}
 				at(tt.aliveAt)
-				if ended(s) || r.Count() != 1 || open.Load() != 1 {
+				if s.Ended() || r.Count() != 1 || open.Load() != 1 {
 					t.Fatalf("ended at %v", tt.aliveAt)
 				}
 				at(tt.goneAt)
-				if !ended(s) || r.Count() != 0 || open.Load() != 0 {
+				if !s.Ended() || r.Count() != 0 || open.Load() != 0 {
 					t.Fatalf("still there at %v", tt.goneAt)
 				}
 				if err := s.Attach(stream.NewOutbox(0, nil)); !errors.Is(err, ErrEnded) {
 					t.Errorf("Attach after the end = %v", err)
 				}
-				if _, err := s.Use(); !errors.Is(err, ErrEnded) {
+				if err := s.Use(); !errors.Is(err, ErrEnded) {
 					t.Errorf("Use after the end = %v", err)
 				}
 			})
@@ -150,20 +134,21 @@ func TestExpiry(t *testing.T) {
 
 func TestFullRegistryEvictsTheQuietest(t *testing.T) {
 	t.Parallel()
-	r := New(options(), nil)
+	r := New(sealer(), options(), nil)
 	a, b, c := create(t, r, "x"), create(t, r, "x"), create(t, r, "x")
 	if err := a.Attach(stream.NewOutbox(0, nil)); err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := r.Get(b.ID, "x"); !ok {
-		t.Fatal("b is gone")
+	if err := b.Use(); err != nil {
+		t.Fatal(err)
 	}
+	b.Unuse()
 	d := create(t, r, "x")
-	if ended(a) || ended(b) || !ended(c) || r.Count() != 3 {
-		t.Errorf("a ended: %v, b: %v, c: %v; want only c, the one used least recently without a stream", ended(a), ended(b), ended(c))
+	if a.Ended() || b.Ended() || !c.Ended() || r.Count() != 3 {
+		t.Errorf("a ended: %v, b: %v, c: %v; want only c, the one used least recently without a stream", a.Ended(), b.Ended(), c.Ended())
 	}
 	for _, s := range []*Session{b, d} {
-		if _, err := s.Use(); err != nil {
+		if err := s.Use(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -178,21 +163,18 @@ func TestFullRegistryEvictsTheQuietest(t *testing.T) {
 
 func TestRequestsOfOneSessionAreBounded(t *testing.T) {
 	t.Parallel()
-	s := create(t, New(options(), nil), "x")
-	var last func()
+	s := create(t, New(sealer(), options(), nil), "x")
 	for range MaxRequests {
-		release, err := s.Use()
-		if err != nil {
+		if err := s.Use(); err != nil {
 			t.Fatal(err)
 		}
-		last = release
 	}
-	if _, err := s.Use(); !errors.Is(err, ErrTooMany) {
+	if err := s.Use(); !errors.Is(err, ErrTooMany) {
 		t.Errorf("Use = %v, want ErrTooMany", err)
 	}
-	last()
-	if _, err := s.Use(); err != nil {
-		t.Errorf("Use after a release = %v", err)
+	s.Unuse()
+	if err := s.Use(); err != nil {
+		t.Errorf("Use after Unuse = %v", err)
 	}
 }
 
@@ -206,7 +188,7 @@ func (m *marks) Mark(bits uint32) { m.bits |= bits }
 
 func TestNewestStreamWinsAndBitsWait(t *testing.T) {
 	t.Parallel()
-	r := New(options(), nil)
+	r := New(sealer(), options(), nil)
 	s := create(t, r, "x")
 	mark(r, 1)
 	first, second := &marks{Outbox: stream.NewOutbox(0, nil)}, &marks{Outbox: stream.NewOutbox(0, nil)}
@@ -226,18 +208,44 @@ func TestNewestStreamWinsAndBitsWait(t *testing.T) {
 	if !s.Listening() {
 		t.Error("the end of the older stream detached the newer")
 	}
+	if second.bits != 1 {
+		t.Errorf("the newer stream has bits %b, want those of the older again, which may have swallowed them", second.bits)
+	}
 	mark(r, 2)
-	if second.bits != 2 {
-		t.Errorf("the newer stream has bits %b, want 10", second.bits)
+	if second.bits != 3 {
+		t.Errorf("the newer stream has bits %b, want 11", second.bits)
 	}
 	s.Close(stream.SessionEnded)
 	if got := second.Reason(); got != stream.SessionEnded {
 		t.Errorf("the stream of an ended session: %q", got)
 	}
-	if _, ok := r.Get(s.ID, "x"); ok {
+	if _, ok := r.Get(s.ID(), "x"); ok {
 		t.Error("an ended session was found")
 	}
 	s.Close(stream.Expired)
+}
+
+func TestBitsThatWereSurelyReadAreNotToldAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := create(t, New(sealer(), options(), nil), "x")
+		told := func() uint32 {
+			st := &marks{Outbox: stream.NewOutbox(0, nil)}
+			if err := s.Attach(st); err != nil {
+				t.Fatal(err)
+			}
+			return st.bits
+		}
+		told()
+		s.Mark(1)
+		if got := told(); got != 1 {
+			t.Errorf("after a cut at once: %b, want 1", got)
+		}
+		time.Sleep(2 * doubt)
+		if got := told(); got != 0 {
+			t.Errorf("after a stream that lived on: %b, want 0", got)
+		}
+	})
 }
 
 // mark sets dirty bits on every session.

@@ -128,6 +128,8 @@ func (c *Core) RefuseSession(w http.ResponseWriter, r *http.Request, err error) 
 		c.RefuseLeaving(w, r)
 	case errors.Is(err, session.ErrFull):
 		c.Refuse(w, r, Refusal{Status: http.StatusServiceUnavailable, Code: "too_many_sessions", Message: err.Error(), RetryAfter: 5 * time.Second})
+	case errors.Is(err, session.ErrMoved):
+		c.Refuse(w, r, Refusal{Status: http.StatusServiceUnavailable, Code: "session_moves", Message: err.Error() + "; try again", RetryAfter: time.Second, Close: r.ContentLength != 0})
 	case errors.Is(err, session.ErrTooMany):
 		c.Refuse(w, r, Refusal{Status: http.StatusTooManyRequests, Code: "too_many_requests", Message: err.Error(), RetryAfter: time.Second})
 	default:

@@ -75,7 +75,7 @@ func (t *Transport) Stream(w http.ResponseWriter, r *http.Request) {
 	}
 	out := t.core.NewOutbox()
 	t.senders.Store(s, out)
-	ctx := transport.WithSession(context.WithoutCancel(r.Context()), s.ID)
+	ctx := transport.WithSession(context.WithoutCancel(r.Context()), s.ID())
 	ended := func(reason stream.CloseReason) {
 		s.Close(reason)
 		t.senders.Delete(s)
@@ -94,7 +94,7 @@ func (t *Transport) Stream(w http.ResponseWriter, r *http.Request) {
 	}
 	options := t.core.StreamOptions("sse")
 	// Relative, so that it also holds under the prefix of an exposure.
-	options.First = &stream.Message{Event: "endpoint", Data: []byte("messages?sessionId=" + s.ID)}
+	options.First = &stream.Message{Event: "endpoint", Data: []byte("messages?sessionId=" + s.ID())}
 	options.Render = transport.RenderLegacy
 	t.core.ServeStream(w, r, out, options, ended)
 }
@@ -132,14 +132,13 @@ func (t *Transport) Message(w http.ResponseWriter, r *http.Request) {
 			forget()
 		}
 	}()
-	release, err := s.Use()
-	if err != nil {
+	if err := s.Use(); err != nil {
 		t.core.RefuseSession(w, r, err)
 		return
 	}
 	call, err := t.core.Accept(r.Context(), r, engine.Input{Message: body, Era: engine.EraSSE, Version: "", Session: s.State})
 	if err != nil {
-		defer release()
+		defer s.Unuse()
 		if !t.core.RefusedCredentials(w, r, err) {
 			t.refuse(w, r, out, transport.EngineError(err))
 		}
@@ -152,12 +151,12 @@ func (t *Transport) Message(w http.ResponseWriter, r *http.Request) {
 		// A full outbox holds the POST up, and with it a client that asks but
 		// does not read.
 		call.Run(ctx, sink)
-		release()
+		s.Unuse()
 	} else {
 		outlives = true
 		t.core.Go(func() {
 			defer forget()
-			defer release()
+			defer s.Unuse()
 			call.Run(ctx, sink)
 		})
 	}

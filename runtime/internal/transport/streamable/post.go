@@ -56,7 +56,7 @@ func (p *post) single(message []byte) {
 			s.Close(stream.Revoked)
 			return
 		}
-		head = http.Header{sessionHeader: {s.ID}}
+		head = http.Header{sessionHeader: {s.ID()}}
 	}
 	if !call.IsRequest() {
 		call.Run(ctx, nil)

@@ -53,7 +53,7 @@ func (t *Transport) Stream(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	options := t.core.StreamOptions(name)
-	options.Head = http.Header{sessionHeader: {s.ID}}
+	options.Head = http.Header{sessionHeader: {s.ID()}}
 	options.Render = transport.RenderLegacy
 	t.core.ServeStream(w, r, out, options, func(stream.CloseReason) {
 		s.Detach(out)
@@ -82,15 +82,13 @@ func (t *Transport) Post(w http.ResponseWriter, r *http.Request, body []byte) {
 	if !ok || !t.version(w, r) {
 		return
 	}
-	release := func() {}
 	if s != nil {
-		var err error
-		if release, err = s.Use(); err != nil {
+		if err := s.Use(); err != nil {
 			t.core.RefuseSession(w, r, err)
 			return
 		}
+		defer s.Unuse()
 	}
-	defer release()
 	p := &post{t: t, w: w, r: r, session: s, accepts: accepts}
 	if !engine.IsBatch(body) {
 		p.single(body)
