@@ -54,6 +54,7 @@ type Call struct {
 	trace          bool
 	state          *state
 	progressToken  []byte
+	fold           string // the token, made by the first progress
 	releaseTool    func()
 	releaseReserve func()
 

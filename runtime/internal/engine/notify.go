@@ -8,6 +8,7 @@ import (
 	"math"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"fairlead.dev/fairlead/runtime/internal/tool"
 )
@@ -15,8 +16,8 @@ import (
 // notes lets one notification of a call through at a time, so that they stay in
 // order, and none after the response. The zero value is open.
 type notes struct {
-	mu     sync.Mutex
-	closed bool
+	closed atomic.Bool // set with mu held
+	mu     sync.Mutex  // guards what follows
 	// turn holds one token while a notification is on its way; made by the first.
 	turn chan struct{}
 	last float64
@@ -26,7 +27,7 @@ type notes struct {
 // enter waits for its turn; false means that the call is over.
 func (n *notes) enter(ctx context.Context) bool {
 	n.mu.Lock()
-	if n.closed {
+	if n.closed.Load() {
 		n.mu.Unlock()
 		return false
 	}
@@ -36,12 +37,14 @@ func (n *notes) enter(ctx context.Context) bool {
 	n.mu.Unlock()
 	select {
 	case n.turn <- struct{}{}:
-	case <-ctx.Done():
-		return false
+	default:
+		select {
+		case n.turn <- struct{}{}:
+		case <-ctx.Done():
+			return false
+		}
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.closed {
+	if n.closed.Load() {
 		<-n.turn
 		return false
 	}
@@ -53,7 +56,7 @@ func (n *notes) leave() { <-n.turn }
 // close refuses further notifications and waits for the one on its way.
 func (n *notes) close(ctx context.Context) {
 	n.mu.Lock()
-	n.closed = true
+	n.closed.Store(true)
 	turn := n.turn
 	n.mu.Unlock()
 	if turn == nil {
@@ -97,6 +100,9 @@ func (s *toolSink) Progress(ctx context.Context, p tool.Progress) error {
 	if c.outcome.Load() != open || !c.notes.rises(p.Progress) {
 		return ctx.Err()
 	}
+	if c.fold == "" {
+		c.fold = string(c.progressToken)
+	}
 	b := make([]byte, 0, 128+len(c.progressToken)+len(p.Message))
 	b = append(b, `{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":`...)
 	b = append(b, c.progressToken...)
@@ -107,7 +113,7 @@ func (s *toolSink) Progress(ctx context.Context, p tool.Progress) error {
 	if p.Message != "" && c.version >= Version20250326 {
 		b = appendString(append(b, `,"message":`...), p.Message)
 	}
-	return s.sink.Send(ctx, Message{Data: append(b, "}}"...), Group: c.group, Fold: string(c.progressToken)})
+	return s.sink.Send(ctx, Message{Data: append(b, "}}"...), Group: c.group, Fold: c.fold})
 }
 
 // Log implements tool.Sink.

@@ -62,11 +62,15 @@ func (a *answer) result(ctx context.Context, sink tool.Sink) (tool.Result, error
 	case config.StreamSSE:
 		// A backend that has its answer at once may send it whole.
 		if mediaType == "text/event-stream" {
-			return a.streamed(ctx, sink, newEventReader(a.body, a.executor.options.MaxResponseSize))
+			events := newEventReader(a.body, a.executor.options.MaxResponseSize)
+			defer events.lines.end()
+			return a.streamed(ctx, sink, events)
 		}
 	case config.StreamNDJSON:
 		if kind := kindOf(mediaType); kind == kindText || kind == kindJSON {
-			return a.streamed(ctx, sink, newLineReader(a.body, a.executor.options.MaxResponseSize))
+			events := newLineReader(a.body, a.executor.options.MaxResponseSize)
+			defer events.lines.end()
+			return a.streamed(ctx, sink, events)
 		}
 	}
 	return a.whole(mediaType)

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"sync"
 )
 
 // errEventTooLarge means that one event or line exceeds its bound.
@@ -25,10 +26,25 @@ type lineReader struct {
 	skipLF bool
 }
 
+// readers are kept for the next stream.
+var readers = sync.Pool{New: func() any { return bufio.NewReader(nil) }}
+
+func newReader(from io.Reader) *bufio.Reader {
+	r, _ := readers.Get().(*bufio.Reader)
+	r.Reset(from)
+	return r
+}
+
+// end gives the reader's memory back after the last read.
+func (r *lineReader) end() {
+	r.from.Reset(nil)
+	readers.Put(r.from)
+}
+
 // newLineReader returns an eventSource for NDJSON: one event a line, empty
 // lines skipped. The last line needs no line break.
 func newLineReader(from io.Reader, limit int64) *ndjsonReader {
-	return &ndjsonReader{lines: lineReader{from: bufio.NewReader(from), limit: int(limit)}}
+	return &ndjsonReader{lines: lineReader{from: newReader(from), limit: int(limit)}}
 }
 
 // ndjsonReader implements eventSource.
@@ -63,7 +79,7 @@ func (r *lineReader) read() ([]byte, error) {
 				continue
 			}
 		}
-		end := r.end(chunk)
+		end := r.cut(chunk)
 		if end < 0 {
 			end = len(chunk)
 		}
@@ -84,8 +100,8 @@ func (r *lineReader) read() ([]byte, error) {
 // skip drops bytes that are buffered, which cannot fail.
 func (r *lineReader) skip(n int) { _, _ = r.from.Discard(n) }
 
-// end is the index of the first line end in chunk, or negative.
-func (r *lineReader) end(chunk []byte) int {
+// cut is the index of the first line end in chunk, or negative.
+func (r *lineReader) cut(chunk []byte) int {
 	lf := bytes.IndexByte(chunk, '\n')
 	if !r.cr {
 		return lf
@@ -114,7 +130,7 @@ type eventReader struct {
 
 // newEventReader returns an eventSource for text/event-stream.
 func newEventReader(from io.Reader, limit int64) *eventReader {
-	return &eventReader{lines: lineReader{from: bufio.NewReader(from), limit: int(limit), cr: true}}
+	return &eventReader{lines: lineReader{from: newReader(from), limit: int(limit), cr: true}}
 }
 
 // next implements eventSource; an event is its data.

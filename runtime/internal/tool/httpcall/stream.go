@@ -89,8 +89,18 @@ func (a *answer) lastResult(last []byte) tool.Result {
 
 // steps turns events into progress that always grows, as MCP demands.
 type steps struct {
-	count int
-	last  float64
+	count   int
+	last    float64
+	message string
+}
+
+// text is a message as a string, the one before if that was the same: in most
+// bursts it is.
+func (s *steps) text(message []byte) string {
+	if string(message) != s.message {
+		s.message = string(message)
+	}
+	return s.message
 }
 
 // next returns the progress of one event: what its object's progress, total and
@@ -99,11 +109,11 @@ func (s *steps) next(event []byte) tool.Progress {
 	s.count++
 	p := tool.Progress{Progress: float64(s.count)}
 	if fields, ok := progressFields(event); ok {
-		if fields.progress != nil {
-			p.Progress = *fields.progress
+		if fields.hasProgress {
+			p.Progress = fields.progress
 		}
 		p.Total = fields.total
-		p.Message = fields.message
+		p.Message = s.text(fields.message)
 	} else {
 		p.Message = strings.ToValidUTF8(string(event), "\uFFFD")
 	}
@@ -117,17 +127,27 @@ func (s *steps) next(event []byte) tool.Progress {
 
 // fields are the members of an event that tell of progress.
 type fields struct {
-	progress *float64
-	total    float64
-	message  string
+	progress    float64
+	hasProgress bool
+	total       float64
+	message     []byte
 }
 
 // progressFields reads an event that is an object with at least one usable
 // member; others are texts.
 func progressFields(event []byte) (f fields, ok bool) {
-	if trimmed := bytes.TrimLeft(event, " \t\r\n"); len(trimmed) == 0 || trimmed[0] != '{' {
+	event = bytes.TrimLeft(event, " \t\r\n")
+	if len(event) == 0 || event[0] != '{' {
 		return f, false
 	}
+	if f, ok = plainFields(event); ok {
+		return f, true
+	}
+	return decodedFields(event)
+}
+
+// decodedFields reads what plainFields does not.
+func decodedFields(event []byte) (f fields, ok bool) {
 	var object struct {
 		Progress jsontext.Value `json:"progress"`
 		Total    jsontext.Value `json:"total"`
@@ -136,14 +156,16 @@ func progressFields(event []byte) (f fields, ok bool) {
 	if json.Unmarshal(event, &object) != nil {
 		return f, false
 	}
-	if progress, is := number(object.Progress); is {
-		f.progress, ok = &progress, true
+	if f.progress, f.hasProgress = number(object.Progress); f.hasProgress {
+		ok = true
 	}
 	if total, is := number(object.Total); is && total > 0 {
 		f.total, ok = total, true
 	}
 	if object.Message.Kind() == '"' {
-		ok = json.Unmarshal(object.Message, &f.message) == nil
+		// The string was checked with its event.
+		f.message, _ = jsontext.AppendUnquote(nil, object.Message)
+		ok = true
 	}
 	return f, ok
 }
