@@ -141,7 +141,7 @@ func Run(ctx context.Context, o Options) error {
 	if o.OnReady != nil {
 		o.OnReady(listener.Addr(), adminListener.Addr())
 	}
-	err = group.Wait()
+	err = errors.Join(group.Wait(), s.close(ctx))
 	s.core.Wait()
 	return err
 }

@@ -58,8 +58,13 @@ func (s *server) finish(ctx context.Context, clients *http.Server, deadline time
 	}
 	rest, cancelRest := context.WithTimeout(ctx, endgame)
 	defer cancelRest()
+	written := make(chan error, 1)
+	go func() { written <- s.streams.Close(rest) }()
 	if err := clients.Shutdown(rest); err != nil {
 		s.logger.WarnContext(ctx, "Leaving: cut the requests that still ran", "error", err)
+	}
+	if err := <-written; err != nil {
+		s.logger.WarnContext(ctx, "Leaving: cut the streams that were still being written", "error", err)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -26,6 +27,7 @@ import (
 	"fairlead.dev/fairlead/runtime/internal/engine"
 	"fairlead.dev/fairlead/runtime/internal/httpserver"
 	"fairlead.dev/fairlead/runtime/internal/limit"
+	"fairlead.dev/fairlead/runtime/internal/poll"
 	"fairlead.dev/fairlead/runtime/internal/session"
 	"fairlead.dev/fairlead/runtime/internal/stream"
 	"fairlead.dev/fairlead/runtime/internal/telemetry"
@@ -54,6 +56,8 @@ type server struct {
 	engine    *engine.Engine
 	sealer    *session.Sealer
 	sessions  *session.Registry
+	poller    *poll.Poller // nil where the system has none
+	streams   *stream.Host
 	core      *transport.Core
 	stateless *stateless.Transport
 	handler   *httpserver.Handler
@@ -96,10 +100,14 @@ func newServer(ctx context.Context, o Options, level *slog.LevelVar, first loade
 	s.sessions = session.New(s.sealer, sessionOptions(c), func(era engine.Era, delta int) { s.metrics.Sessions(era.String(), delta) })
 	memory := limit.Memory(os.DirFS("/"))
 	boundHeap(memory, os.Getenv)
+	if s.poller, err = poll.New(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return nil, err
+	}
+	s.streams = stream.NewHost(stream.HostOptions{Poller: s.poller})
 	s.core = transport.New(transport.Options{
 		Engine: s.engine, Sessions: s.sessions, Streams: s.limits, Settings: settings(c), Logger: o.Logger,
 		Observer: s.metrics, Queued: s.metrics.OutboxBytes, Refused: s.metrics.Rejected,
-		BodyBudget: bodyBudget(memory),
+		BodyBudget: bodyBudget(memory), Host: s.streams,
 	})
 	s.stateless = stateless.New(s.core)
 	s.handler = httpserver.New(httpserver.Options{
@@ -109,6 +117,18 @@ func newServer(ctx context.Context, o Options, level *slog.LevelVar, first loade
 	s.configured(ctx, c, first.err)
 	s.hold(ctx, report, ringErr)
 	return s, nil
+}
+
+// close ends what newServer began, at once.
+func (s *server) close(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	cancel()
+	// It waits for streams that a drain has not ended, which are cut now.
+	_ = s.streams.Close(ctx)
+	if s.poller == nil {
+		return nil
+	}
+	return s.poller.Close()
 }
 
 // rules are who is let in, by the configuration and the session keys of now.

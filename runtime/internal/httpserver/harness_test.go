@@ -14,6 +14,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -25,6 +26,7 @@ import (
 	"fairlead.dev/fairlead/runtime/internal/engine"
 	"fairlead.dev/fairlead/runtime/internal/httpserver"
 	"fairlead.dev/fairlead/runtime/internal/limit"
+	"fairlead.dev/fairlead/runtime/internal/poll"
 	"fairlead.dev/fairlead/runtime/internal/session"
 	"fairlead.dev/fairlead/runtime/internal/stream"
 	"fairlead.dev/fairlead/runtime/internal/tool"
@@ -37,6 +39,40 @@ import (
 
 // long is how long a test waits for what should come at once.
 const long = 20 * time.Second
+
+// plainStreams has all streams served the plain way; see TestMain.
+var plainStreams bool
+
+// TestMain runs everything on both ways in which a stream is served: clients must
+// not see a difference.
+func TestMain(m *testing.M) {
+	for _, plainStreams = range []bool{false, true} {
+		if code := m.Run(); code != 0 {
+			fmt.Printf("failed with plainStreams = %v\n", plainStreams)
+			os.Exit(code)
+		}
+	}
+}
+
+// newHost makes a host that serves streams the way that is under test.
+func newHost(t *testing.T) *stream.Host {
+	t.Helper()
+	poller, err := poll.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := stream.NewHost(stream.HostOptions{Poller: poller, Plain: plainStreams})
+	t.Cleanup(func() {
+		// What a test has left open is cut.
+		ended, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+		cancel()
+		_ = host.Close(ended)
+		if err := poller.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return host
+}
 
 // world is everything between a connection and the tools, with tools whose
 // steps the test decides.
@@ -109,6 +145,7 @@ func newWorld(t *testing.T, o worldOptions) *world {
 	w.sessions = session.New(session.NewSealer("uid", keyring.Ring{}, session.Owner{}), o.sessions, nil)
 	w.core = transport.New(transport.Options{
 		Engine: w.engine, Sessions: w.sessions, Streams: w.limits, Settings: settings, Logger: logger, Observer: w,
+		Host: newHost(t),
 	})
 	w.stateless = stateless.New(w.core)
 	w.handler = httpserver.New(httpserver.Options{

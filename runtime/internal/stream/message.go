@@ -49,7 +49,7 @@ type Log interface {
 }
 
 // overhead is what a message costs beside its data: framing and bookkeeping.
-const overhead = 64
+const overhead = 128
 
 func (m Message) size() int {
 	return len(m.Data) + len(m.Event) + overhead

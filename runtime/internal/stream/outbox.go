@@ -10,33 +10,44 @@ import (
 	"time"
 )
 
-// DefaultLimit is the size of an outbox in bytes (64 KiB) and DefaultFold the
-// fill above which messages fold (32 KiB).
-const (
-	DefaultLimit = 64 << 10
-	DefaultFold  = 32 << 10
-)
+// DefaultLimit is the size of an outbox in bytes (64 KiB); messages fold above
+// half of that.
+const DefaultLimit = 64 << 10
+
+// chunk is how much a writer takes at once, in bytes: enough for one write to be
+// cheap, and so little that a writer that is stuck holds no second outbox.
+const chunk = 32 << 10
 
 // Outbox is the bounded queue between the senders of a stream and its writer.
 // It bounds bytes, not messages; one message that is larger than the whole
 // outbox is let through when the outbox is empty. A full outbox makes senders
 // wait, in order; it never makes Mark wait, so that a broadcast cannot be held
-// up by one client.
+// up by one client. An empty one holds nothing but its own fields.
 type Outbox struct {
 	limit int
-	fold  int
 	count func(delta int)
 
-	ready chan struct{} // wakes the writer; holds at most one token
-	done  chan struct{} // closed by the first Close
-
 	mu      sync.Mutex // guards what follows; never held across I/O
-	queue   []entry
-	bytes   int
+	queue   *line      // nil while nothing is queued
 	waiters []*waiter
+	bytes   int // what is queued, and what the writer has taken
+	taken   int // of these, what the writer has
+	writer  writer
+	busy    bool // the writer is at work, or was told to begin
 	dirty   uint32
 	reason  CloseReason
-	last    *Message // written after everything else
+	last    *Message      // written after everything else
+	done    chan struct{} // made by the first Done, closed by the first Close
+}
+
+// writer writes what is in an outbox. At most one goroutine at a time does so:
+// whoever was told to start, until Outbox.next or Outbox.settle let it go.
+type writer interface {
+	// start says that there is something to write. small says that it is
+	// little, so that it may be written at once. It must not wait.
+	start(small bool)
+	// interrupt ends a write that is under way: nothing can reach the client.
+	interrupt()
 }
 
 type entry struct {
@@ -52,22 +63,13 @@ type waiter struct {
 var _ Stream = (*Outbox)(nil)
 
 // NewOutbox makes an outbox of limit bytes whose messages fold above half of
-// that. A limit of zero means DefaultLimit. count, which may be nil, is told of the bytes
-// that the outbox takes on, or lets go (negative); it must not wait.
+// that. A limit of zero means DefaultLimit. count, which may be nil, is told of
+// the bytes that the outbox takes on, or lets go (negative); it must not wait.
 func NewOutbox(limit int, count func(delta int)) *Outbox {
 	if limit <= 0 {
 		limit = DefaultLimit
 	}
-	if count == nil {
-		count = func(int) {}
-	}
-	return &Outbox{
-		limit: limit,
-		fold:  limit / 2,
-		count: count,
-		ready: make(chan struct{}, 1),
-		done:  make(chan struct{}),
-	}
+	return &Outbox{limit: limit, count: count}
 }
 
 // Send implements Stream.
@@ -83,15 +85,13 @@ func (o *Outbox) Send(ctx context.Context, m Message) error {
 	e := entry{Message: m, since: time.Now()}
 	o.foldLocked(m)
 	if len(o.waiters) == 0 && o.fitsLocked(m) {
-		o.queue = insert(o.queue, e, func(q entry) Message { return q.Message })
-		o.countLocked(m.size())
-		o.mu.Unlock()
-		o.wake()
+		o.pushLocked(e)
+		o.unlockAndWake(false)
 		return nil
 	}
 	w := &waiter{entry: e, admitted: make(chan error, 1)}
-	o.waiters = insert(o.waiters, w, func(w *waiter) Message { return w.Message })
-	o.mu.Unlock()
+	o.waiters = insert(o.waiters, w, func(w *waiter) *Message { return &w.Message })
+	o.unlockAndWake(false)
 	select {
 	case err := <-w.admitted:
 		return err
@@ -110,8 +110,7 @@ func (o *Outbox) giveUp(ctx context.Context, w *waiter) error {
 		// A large message that gives up may make room for smaller ones.
 		o.admitLocked()
 	}
-	o.mu.Unlock()
-	o.wake()
+	o.unlockAndWake(false)
 	if i >= 0 {
 		return ctx.Err()
 	}
@@ -121,9 +120,10 @@ func (o *Outbox) giveUp(ctx context.Context, w *waiter) error {
 // Mark implements Stream.
 func (o *Outbox) Mark(bits uint32) {
 	o.mu.Lock()
-	o.dirty |= bits
-	o.mu.Unlock()
-	o.wake()
+	if o.reason == "" {
+		o.dirty |= bits
+	}
+	o.unlockAndWake(true)
 }
 
 // Close implements Stream.
@@ -148,12 +148,29 @@ func (o *Outbox) close(reason CloseReason, last *Message) {
 	if reason.broken() {
 		o.dropLocked()
 	}
-	o.mu.Unlock()
-	close(o.done)
+	if o.done != nil {
+		close(o.done)
+	}
+	interrupted := reason.broken() && o.busy
+	w := o.writer
+	o.unlockAndWake(false)
+	if interrupted && w != nil {
+		w.interrupt()
+	}
 }
 
 // Done implements Stream.
-func (o *Outbox) Done() <-chan struct{} { return o.done }
+func (o *Outbox) Done() <-chan struct{} {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.done == nil {
+		o.done = make(chan struct{})
+		if o.reason != "" {
+			close(o.done)
+		}
+	}
+	return o.done
+}
 
 // Reason implements Stream.
 func (o *Outbox) Reason() CloseReason {
@@ -162,57 +179,99 @@ func (o *Outbox) Reason() CloseReason {
 	return o.reason
 }
 
-// Bytes is what is queued now, in bytes. Messages whose senders still wait do
-// not count.
+// Bytes is what is queued now or being written, in bytes. Messages whose senders
+// still wait do not count.
 func (o *Outbox) Bytes() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.bytes
 }
 
+// unlockAndWake lets go of mu and then has the writer begin, if it is idle and
+// there is something to do.
+func (o *Outbox) unlockAndWake(small bool) {
+	start := o.writer != nil && !o.busy && !o.idleLocked()
+	if start {
+		o.busy = true
+	}
+	w := o.writer
+	o.mu.Unlock()
+	if start {
+		w.start(small)
+	}
+}
+
+// idleLocked reports that a writer has nothing to do.
+func (o *Outbox) idleLocked() bool {
+	return o.queue == nil && o.dirty == 0 && o.reason == ""
+}
+
 // countLocked keeps the sum of what is queued.
 func (o *Outbox) countLocked(delta int) {
 	o.bytes += delta
-	o.count(delta)
+	if o.count != nil && delta != 0 {
+		o.count(delta)
+	}
 }
 
-// dropLocked forgets what nobody will write any more.
+// dropLocked forgets what nobody will write any more. What the writer has stays
+// counted until it lets go.
 func (o *Outbox) dropLocked() {
-	o.queue, o.dirty = nil, 0
-	o.countLocked(-o.bytes)
+	o.queue.free()
+	o.queue, o.dirty, o.last = nil, 0, nil
+	o.countLocked(o.taken - o.bytes)
+}
+
+// fail is Close for a writer that cannot go on. What is queued is dropped, even
+// if the outbox was closed for another reason before.
+func (o *Outbox) fail(reason CloseReason) {
+	o.Close(reason)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.dropLocked()
 }
 
 // drop is dropLocked for a writer that has ended.
 func (o *Outbox) drop() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.taken = 0
 	o.dropLocked()
+	o.writer = nil
 }
 
-func (o *Outbox) wake() {
-	select {
-	case o.ready <- struct{}{}:
-	default:
-	}
-}
-
+// fitsLocked reports whether there is place for m, which an empty outbox always
+// has.
 func (o *Outbox) fitsLocked(m Message) bool {
-	return len(o.queue) == 0 || o.bytes+m.size() <= o.limit
+	return o.bytes == 0 || o.bytes+m.size() <= o.limit
+}
+
+func (o *Outbox) pushLocked(e entry) {
+	if o.queue == nil {
+		o.queue = newLine()
+	}
+	o.queue.entries = insert(o.queue.entries, e, func(q entry) *Message { return &q.Message })
+	o.countLocked(e.size())
 }
 
 // foldLocked drops the older message that m replaces. The newer one is queued
 // at the end, so that it does not overtake what its group sent between them.
 func (o *Outbox) foldLocked(m Message) {
-	if m.Fold == "" || o.bytes <= o.fold {
+	if m.Fold == "" || o.queue == nil || o.bytes <= o.limit/2 {
 		return
 	}
-	i := slices.IndexFunc(o.queue, func(q entry) bool { return q.Fold == m.Fold && q.Group == m.Group })
+	line := o.queue.entries
+	i := slices.IndexFunc(line, func(q entry) bool { return q.Fold == m.Fold && q.Group == m.Group })
 	if i < 0 {
 		return
 	}
-	o.countLocked(-o.queue[i].size())
-	o.queue = slices.Delete(o.queue, i, i+1)
+	o.countLocked(-line[i].size())
+	o.queue.entries = slices.Delete(line, i, i+1)
 	o.admitLocked()
+	if len(o.queue.entries) == 0 {
+		o.queue.free()
+		o.queue = nil
+	}
 }
 
 // admitLocked moves waiters into the queue while they fit, in order.
@@ -222,8 +281,7 @@ func (o *Outbox) admitLocked() {
 		if !o.fitsLocked(w.Message) {
 			break
 		}
-		o.queue = insert(o.queue, w.entry, func(q entry) Message { return q.Message })
-		o.countLocked(w.size())
+		o.pushLocked(w.entry)
 		w.admitted <- nil
 		n++
 	}
@@ -235,7 +293,7 @@ func (o *Outbox) admitLocked() {
 
 // insert puts v at the end of line, or, if it is urgent, before all messages of
 // other groups that are not urgent themselves.
-func insert[T any](line []T, v T, message func(T) Message) []T {
+func insert[T any](line []T, v T, message func(T) *Message) []T {
 	m := message(v)
 	if !m.Urgent {
 		return append(line, v)
@@ -249,21 +307,4 @@ func insert[T any](line []T, v T, message func(T) Message) []T {
 		i--
 	}
 	return slices.Insert(line, i, v)
-}
-
-// take gives everything that is queued, and the dirty bits, to the writer, and
-// admits those who wait. spare is reused for the queue; the writer must have
-// cleared it.
-func (o *Outbox) take(spare []entry) (batch []entry, dirty uint32) {
-	o.mu.Lock()
-	batch, dirty = o.queue, o.dirty
-	o.queue, o.dirty = spare[:0], 0
-	o.countLocked(-o.bytes)
-	o.admitLocked()
-	again := len(o.queue) > 0
-	o.mu.Unlock()
-	if again {
-		o.wake()
-	}
-	return batch, dirty
 }

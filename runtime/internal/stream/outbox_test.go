@@ -22,9 +22,37 @@ func text(batch []entry) string {
 	return strings.Join(words, " ")
 }
 
+// take takes all that is queued, as a writer does that has written what it took
+// before.
+func take(o *Outbox) []entry {
+	var all []entry
+	b := newBatch()
+	defer b.free()
+	for o.next(b) == writing && b.line != nil {
+		all = append(all, b.line.entries...)
+		b.clear()
+	}
+	return all
+}
+
+// signals is a writer that is woken by a token.
+type signals chan struct{}
+
+func (s signals) start(bool) { s <- struct{}{} }
+func (signals) interrupt()   {}
+
+// one takes what fits one write.
+func one(o *Outbox) []entry {
+	var b batch
+	if o.next(&b) != writing || b.line == nil {
+		return nil
+	}
+	return b.line.entries
+}
+
 // pad makes a message whose size is n bytes.
 func pad(word string, n int) Message {
-	return Message{Data: []byte(word + strings.Repeat(".", n-overhead-len(word)))}
+	return Message{Data: []byte(word + strings.Repeat(".", max(n-overhead-len(word), 0)))}
 }
 
 func TestOutboxOrder(t *testing.T) {
@@ -51,7 +79,7 @@ func TestOutboxOrder(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			batch, _ := o.take(nil)
+			batch := take(o)
 			if diff := cmp.Diff(tt.want, text(batch)); diff != "" {
 				t.Errorf("order (-want +got):\n%s", diff)
 			}
@@ -85,7 +113,7 @@ func TestOutboxFoldsOnlyUnderPressure(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			batch, _ := o.take(nil)
+			batch := take(o)
 			if got := strings.TrimPrefix(text(batch), "fill "); got != tt.want {
 				t.Errorf("queued %q, want %q", got, tt.want)
 			}
@@ -99,7 +127,7 @@ func TestOutboxFoldsOnlyUnderPressure(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		batch, _ := o.take(nil)
+		batch := take(o)
 		if got := text(batch); got != "fill a b" {
 			t.Errorf("queued %q: one call's progress replaced another's", got)
 		}
@@ -128,7 +156,7 @@ func TestOutboxMakesSendersWaitInOrder(t *testing.T) {
 		}
 		o.Mark(1)
 		for _, want := range []string{"full", "a", "b", "c"} {
-			batch, _ := o.take(nil)
+			batch := one(o)
 			synctest.Wait()
 			if got := text(batch); got != want {
 				t.Errorf("took %q, want %q", got, want)
@@ -160,8 +188,8 @@ func TestOutboxWaitingResponseOvertakesOtherGroups(t *testing.T) {
 		send(pad("p2", 200), 2, false)
 		send(pad("R2", 200), 2, true)
 		send(pad("R3", 200), 3, true)
-		o.take(nil)
-		batch, _ := o.take(nil)
+		one(o)
+		batch := one(o)
 		// R2 stays behind p2, its own group; R3 behind R2, which came first.
 		if got, want := text(batch), "p1 p2 R2 R3"; got != want {
 			t.Errorf("took %q, want %q", got, want)
@@ -189,7 +217,7 @@ func TestOutboxGivesUpWithContext(t *testing.T) {
 		if err := <-small; err != nil {
 			t.Errorf("the one behind it: Send = %v", err)
 		}
-		batch, _ := o.take(nil)
+		batch := take(o)
 		if got := text(batch); got != "half small" {
 			t.Errorf("took %q, want %q", got, "half small")
 		}
@@ -227,7 +255,7 @@ func TestOutboxClose(t *testing.T) {
 					t.Fatal(err)
 				}
 				waiting := make(chan error, 1)
-				go func() { waiting <- o.Send(t.Context(), pad("late", 100)) }()
+				go func() { waiting <- o.Send(t.Context(), pad("late", 200)) }()
 				synctest.Wait()
 				o.Close(tt.reason)
 				o.Close(Shutdown)
@@ -236,14 +264,14 @@ func TestOutboxClose(t *testing.T) {
 				if err := <-waiting; !errors.As(err, &closed) || closed.Reason != tt.reason {
 					t.Errorf("the waiting sender got %v, want reason %q", err, tt.reason)
 				}
-				if err := o.Send(t.Context(), pad("after", 100)); !errors.As(err, &closed) || closed.Reason != tt.reason {
+				if err := o.Send(t.Context(), pad("after", 200)); !errors.As(err, &closed) || closed.Reason != tt.reason {
 					t.Errorf("a later sender got %v, want reason %q", err, tt.reason)
 				}
 				o.Mark(1)
 				if got := o.Reason(); got != tt.reason {
 					t.Errorf("Reason() = %q, want the first, %q", got, tt.reason)
 				}
-				batch, _ := o.take(nil)
+				batch := take(o)
 				if got := text(batch); got != tt.left {
 					t.Errorf("left %q, want %q", got, tt.left)
 				}
@@ -266,10 +294,13 @@ func TestOutboxManySenders(t *testing.T) {
 		}()
 	}
 	next := make([]int, senders)
-	var spare []entry
+	woken := make(signals, 1)
+	o.attach(woken)
 	for got := 0; got < senders*each; {
-		<-o.ready
-		batch, _ := o.take(spare)
+		batch := take(o)
+		if len(batch) == 0 {
+			<-woken
+		}
 		for _, e := range batch {
 			if want := fmt.Sprint(next[e.Group]); string(e.Data) != want {
 				t.Fatalf("group %d: message %s came before %s", e.Group, e.Data, want)
@@ -277,7 +308,5 @@ func TestOutboxManySenders(t *testing.T) {
 			next[e.Group]++
 			got++
 		}
-		clear(batch)
-		spare = batch[:0]
 	}
 }

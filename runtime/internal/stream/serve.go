@@ -4,11 +4,11 @@
 package stream
 
 import (
+	"context"
 	"errors"
 	"maps"
 	"net/http"
 	"os"
-	"sync"
 	"time"
 )
 
@@ -42,30 +42,58 @@ type Options struct {
 	Observer Observer
 }
 
+// withDefaults fills in what is missing.
+func (o Options) withDefaults() Options {
+	if o.Heartbeat <= 0 {
+		o.Heartbeat = DefaultHeartbeat
+	}
+	if o.WriteTimeout <= 0 {
+		o.WriteTimeout = DefaultWriteTimeout
+	}
+	if o.Observer == nil {
+		o.Observer = silent{}
+	}
+	return o
+}
+
+// setHead adds to a header what every stream has.
+func (o *Options) setHead(header http.Header) {
+	maps.Copy(header, o.Head)
+	header.Set("Content-Type", MediaType)
+	header.Set("Cache-Control", "no-cache, no-transform")
+	header.Set("X-Accel-Buffering", "no")
+}
+
+// appendFirst appends the first message, if there is one.
+func (o *Options) appendFirst(dst []byte) []byte {
+	if o.First == nil {
+		return dst
+	}
+	return appendMessage(dst, o.First, "")
+}
+
 // Serve is the plain writer of a stream: it sends the head at once, then
 // writes what is put into out, all that has piled up in one write under a
 // deadline, until out is closed or the client is gone. It returns when nothing
 // more will be written; out is closed then. What was sent before Serve began
 // is written too.
 func Serve(w http.ResponseWriter, r *http.Request, out *Outbox, opts Options) CloseReason {
-	if opts.Heartbeat <= 0 {
-		opts.Heartbeat = DefaultHeartbeat
-	}
-	if opts.WriteTimeout <= 0 {
-		opts.WriteTimeout = DefaultWriteTimeout
-	}
-	if opts.Observer == nil {
-		opts.Observer = silent{}
-	}
+	opts = opts.withDefaults()
 	began := time.Now()
-	s := &writer{w: w, control: http.NewResponseController(w), out: out, opts: opts}
+	s := &plain{
+		w: w, control: http.NewResponseController(w), opts: opts,
+		ready: make(chan struct{}, 1), quiet: time.NewTimer(opts.Heartbeat),
+	}
+	defer s.quiet.Stop()
 	err := s.begin()
 	opts.Observer.StreamOpened(opts.Transport)
 	if err == nil {
-		err = s.loop(r)
+		out.attach(s)
+		s.start(false)
+		err = s.loop(r.Context(), out)
 	}
 	if err != nil {
-		out.Close(reasonOf(r, err))
+		out.Close(plainReason(r, err))
 	}
 	out.drop()
 	reason := out.Reason()
@@ -73,7 +101,7 @@ func Serve(w http.ResponseWriter, r *http.Request, out *Outbox, opts Options) Cl
 	return reason
 }
 
-func reasonOf(r *http.Request, err error) CloseReason {
+func plainReason(r *http.Request, err error) CloseReason {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return WriteTimeout
@@ -84,140 +112,79 @@ func reasonOf(r *http.Request, err error) CloseReason {
 	}
 }
 
-// writer is the side of Serve that owns the ResponseWriter.
-type writer struct {
+// plain is the writer that keeps a handler's goroutine and its ResponseWriter.
+type plain struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
-	out     *Outbox
 	opts    Options
-	spare   []entry
+	ready   chan struct{} // holds at most one token: the outbox waits for a writer
+	quiet   *time.Timer   // since the last write
 }
+
+// start implements writer.
+func (s *plain) start(bool) { s.ready <- struct{}{} }
+
+// interrupt implements writer. A write that is under way ends by its deadline:
+// net/http has no other way.
+func (*plain) interrupt() {}
 
 // begin sends the head, which proxies and clients wait for, and the first
 // message with it.
-func (s *writer) begin() error {
-	header := s.w.Header()
-	maps.Copy(header, s.opts.Head)
-	header.Set("Content-Type", MediaType)
-	header.Set("Cache-Control", "no-cache, no-transform")
-	header.Set("X-Accel-Buffering", "no")
-	var first []byte
-	if m := s.opts.First; m != nil {
-		first = appendMessage(nil, m, "")
-	}
-	return s.write(first)
+func (s *plain) begin() error {
+	s.opts.setHead(s.w.Header())
+	return s.write(s.opts.appendFirst(nil))
 }
 
-func (s *writer) loop(r *http.Request) error {
-	quiet := time.NewTimer(s.opts.Heartbeat)
-	defer quiet.Stop()
+func (s *plain) loop(ctx context.Context, out *Outbox) error {
 	for {
 		select {
-		case <-r.Context().Done():
-			return r.Context().Err()
-		case <-s.out.done:
-			return s.finish()
-		case <-s.out.ready:
-			wrote, err := s.drain()
-			if err != nil {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.ready:
+			if done, err := s.drain(ctx, out); done || err != nil {
 				return err
 			}
-			if wrote {
-				quiet.Reset(s.opts.Heartbeat)
-			}
-		case <-quiet.C:
+		case <-s.quiet.C:
 			if err := s.write([]byte(ping)); err != nil {
 				return err
 			}
-			quiet.Reset(s.opts.Heartbeat)
 		}
 	}
 }
 
-// finish writes what is left in a closed outbox. The last deadline stays set:
-// the server still has to write the end of the body under it.
-func (s *writer) finish() error {
-	if s.out.Reason().broken() {
-		return nil
-	}
-	if _, err := s.drain(); err != nil {
-		return err
-	}
-	// Nothing changes the last message once the outbox is closed.
-	if m := s.out.last; m != nil {
-		if err := s.write(s.append(nil, m)); err != nil {
-			return err
+// drain writes until there is nothing more now, or ever again: done.
+func (s *plain) drain(ctx context.Context, out *Outbox) (done bool, err error) {
+	b := newBatch()
+	defer b.free()
+	for ctx.Err() == nil {
+		switch out.next(b) {
+		case resting:
+			return false, nil
+		case ended:
+			// The last deadline stays set: the server still has to write the
+			// end of the body under it.
+			return true, s.deadline(time.Now().Add(s.opts.WriteTimeout))
+		case writing:
 		}
-		s.opts.Observer.MessageWritten(m.Kind, 0)
+		b.encode(&s.opts)
+		if len(b.rest) > 0 {
+			if err := s.write(b.rest); err != nil {
+				return false, err
+			}
+		}
+		b.written(s.opts.Observer)
 	}
-	return s.deadline(time.Now().Add(s.opts.WriteTimeout))
+	return false, ctx.Err()
 }
 
-// maxSpare bounds the buffers that outlive a write, in bytes and entries; piece
-// is how much is written under one deadline, so that a large message may take
-// longer than a small one.
-const (
-	maxSpare        = DefaultLimit
-	maxSpareEntries = 16
-	piece           = 64 << 10
-)
-
-var buffers = sync.Pool{New: func() any { return new([]byte) }}
-
-// drain writes all that has piled up in one write. wrote is false when there
-// was nothing.
-func (s *writer) drain() (wrote bool, err error) {
-	batch, dirty := s.out.take(s.spare)
-	s.spare = nil
-	var rendered []Message
-	if dirty != 0 && s.opts.Render != nil {
-		rendered = s.opts.Render(dirty)
-	}
-	if len(batch) == 0 && len(rendered) == 0 {
-		return false, nil
-	}
-	buf, _ := buffers.Get().(*[]byte)
-	b := (*buf)[:0]
-	for i := range batch {
-		b = s.append(b, &batch[i].Message)
-	}
-	for i := range rendered {
-		b = s.append(b, &rendered[i])
-	}
-	err = s.write(b)
-	if cap(b) <= maxSpare {
-		*buf = b
-		buffers.Put(buf)
-	}
-	if err != nil {
-		return false, err
-	}
-	for i := range batch {
-		s.opts.Observer.MessageWritten(batch[i].Kind, time.Since(batch[i].since))
-	}
-	for i := range rendered {
-		s.opts.Observer.MessageWritten(rendered[i].Kind, 0)
-	}
-	clear(batch)
-	if cap(batch) <= maxSpareEntries {
-		s.spare = batch[:0]
-	}
-	return true, nil
-}
-
-// append appends a message that leaves now, under the id that the log gives it.
-func (s *writer) append(dst []byte, m *Message) []byte {
-	id := ""
-	if s.opts.Log != nil {
-		id = s.opts.Log.Keep(*m)
-	}
-	return appendMessage(dst, m, id)
-}
+// piece is how much is written under one deadline, so that a large message may
+// take longer than a small one.
+const piece = 64 << 10
 
 // write sends b, and the head with the first call, under a deadline that is
 // cleared afterwards: one that has passed would fail the next heartbeat on a
 // healthy connection.
-func (s *writer) write(b []byte) error {
+func (s *plain) write(b []byte) error {
 	for {
 		n := min(len(b), piece)
 		if err := s.deadline(time.Now().Add(s.opts.WriteTimeout)); err != nil {
@@ -232,6 +199,7 @@ func (s *writer) write(b []byte) error {
 			return err
 		}
 		if b = b[n:]; len(b) == 0 {
+			s.quiet.Reset(s.opts.Heartbeat)
 			return s.deadline(time.Time{})
 		}
 	}
@@ -239,7 +207,7 @@ func (s *writer) write(b []byte) error {
 
 // deadline bounds the writes that follow. A ResponseWriter without deadlines
 // exists only in memory, where writes do not wait.
-func (s *writer) deadline(t time.Time) error {
+func (s *plain) deadline(t time.Time) error {
 	if err := s.control.SetWriteDeadline(t); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return err
 	}

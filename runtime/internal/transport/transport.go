@@ -62,7 +62,7 @@ type Options struct {
 	// BodyBudget bounds the bytes of all bodies that are held at once; defaults
 	// to DefaultBodyBudget, and is at least four times Settings.MaxRequestSize.
 	BodyBudget int64
-	// Host runs the long-lived streams; nil makes one.
+	// Host runs the long-lived streams; nil makes one whose streams are plain.
 	Host *stream.Host
 }
 
@@ -93,7 +93,7 @@ func New(o Options) *Core {
 		bodies: newBodyBudget(o.BodyBudget, o.Settings.MaxRequestSize),
 	}
 	if c.host == nil {
-		c.host = stream.NewHost()
+		c.host = stream.NewHost(stream.HostOptions{Plain: true})
 	}
 	if c.refused == nil {
 		c.refused = func(string) {}

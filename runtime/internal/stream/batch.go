@@ -1,0 +1,233 @@
+// Copyright The Fairlead Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package stream
+
+import (
+	"sync"
+	"time"
+)
+
+// line is a run of messages. Lines are pooled: a queue exists only while
+// something is in it.
+type line struct {
+	entries []entry
+}
+
+// maxEntries bounds the lines that are kept, and maxBuffer the buffers, in bytes.
+const (
+	maxEntries = 128
+	maxBuffer  = 2 * chunk
+)
+
+var lines = sync.Pool{New: func() any { return new(line) }}
+
+func newLine() *line { return lines.Get().(*line) }
+
+// free gives l back, which may be nil.
+func (l *line) free() {
+	if l == nil || cap(l.entries) > maxEntries {
+		return
+	}
+	clear(l.entries)
+	l.entries = l.entries[:0]
+	lines.Put(l)
+}
+
+// cut takes the first messages of up to chunk bytes, at least one. The rest is
+// nil if that is all.
+func (l *line) cut() (first, rest *line, size int) {
+	n := 0
+	for n < len(l.entries) {
+		more := l.entries[n].size()
+		if n > 0 && size+more > chunk {
+			break
+		}
+		size += more
+		n++
+	}
+	if n == len(l.entries) {
+		return l, nil, size
+	}
+	first = newLine()
+	first.entries = append(first.entries, l.entries[:n]...)
+	left := copy(l.entries, l.entries[n:])
+	clear(l.entries[left:])
+	l.entries = l.entries[:left]
+	return first, l, size
+}
+
+// batch is what a writer has in its hands. It is pooled, since only writers that
+// write need one.
+type batch struct {
+	// line is what was taken from the outbox, nil for nothing; dirty bits and the
+	// last message are written after it.
+	line  *line
+	dirty uint32
+	last  *Message
+	// rendered are the messages that dirty bits became.
+	rendered []Message
+	// buffer holds the encoded batch, and rest what of it is not written yet.
+	buffer, rest []byte
+	socket       attempt
+}
+
+var batches = sync.Pool{New: func() any {
+	b := new(batch)
+	b.socket.prepare()
+	return b
+}}
+
+func newBatch() *batch { return batches.Get().(*batch) }
+
+// free gives b back.
+func (b *batch) free() {
+	b.clear()
+	if cap(b.buffer) > maxBuffer {
+		b.buffer = nil
+	}
+	batches.Put(b)
+}
+
+func (b *batch) clear() {
+	b.line.free()
+	b.line, b.dirty, b.last, b.rendered, b.rest = nil, 0, nil, nil, nil
+}
+
+// encode makes bytes of what was taken, in the order in which it leaves, and
+// lets the messages go.
+func (b *batch) encode(o *Options) {
+	b.buffer = b.buffer[:0]
+	if b.line != nil {
+		b.reserve()
+		for i := range b.line.entries {
+			m := &b.line.entries[i].Message
+			b.add(o, m)
+			m.Data = nil
+		}
+	}
+	if b.dirty != 0 && o.Render != nil {
+		b.rendered = o.Render(b.dirty)
+		for i := range b.rendered {
+			b.add(o, &b.rendered[i])
+		}
+	}
+	if b.last != nil {
+		b.add(o, b.last)
+	}
+	b.rest = b.buffer
+}
+
+// reserve makes the buffer large enough at once: one that grows by doubling is
+// half empty.
+func (b *batch) reserve() {
+	size := 0
+	for i := range b.line.entries {
+		size += b.line.entries[i].size()
+	}
+	if size > cap(b.buffer) {
+		b.buffer = make([]byte, 0, max(size, minBuffer))
+	}
+}
+
+// minBuffer spares small messages a new buffer for each larger one.
+const minBuffer = 2 << 10
+
+// add appends a message that leaves now, under the id that the log gives it.
+func (b *batch) add(o *Options, m *Message) {
+	id := ""
+	if o.Log != nil {
+		id = o.Log.Keep(*m)
+	}
+	b.buffer = appendMessage(b.buffer, m, id)
+}
+
+// written tells of what was handed to the connection, and forgets it.
+func (b *batch) written(observer Observer) {
+	if b.line != nil {
+		for i := range b.line.entries {
+			e := &b.line.entries[i]
+			observer.MessageWritten(e.Kind, time.Since(e.since))
+		}
+	}
+	for i := range b.rendered {
+		observer.MessageWritten(b.rendered[i].Kind, 0)
+	}
+	if b.last != nil {
+		observer.MessageWritten(b.last.Kind, 0)
+	}
+	b.clear()
+}
+
+// state says what a writer has to do next.
+type state uint8
+
+const (
+	// resting: nothing. The writer has let go of the outbox.
+	resting state = iota
+	// writing: write the batch.
+	writing
+	// ended: nothing ever again. The outbox is closed, and stays the writer's.
+	ended
+)
+
+// attach makes w the writer, which is at work at once: settle or next lets it go.
+func (o *Outbox) attach(w writer) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.writer, o.busy = w, true
+}
+
+// claim makes the caller the writer if none is at work and the outbox is open.
+func (o *Outbox) claim() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.busy || o.reason != "" {
+		return false
+	}
+	o.busy = true
+	return true
+}
+
+// settle lets the writer go if there is nothing more to do, after what it took
+// was written.
+func (o *Outbox) settle() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.releaseLocked()
+	if !o.idleLocked() {
+		return false
+	}
+	o.busy = false
+	return true
+}
+
+// next gives the writer what it shall write now. What it got before counts as
+// written, and those who wait are admitted.
+func (o *Outbox) next(b *batch) state {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.releaseLocked()
+	switch {
+	case o.idleLocked():
+		o.busy = false
+		return resting
+	case o.queue == nil && o.dirty == 0 && o.last == nil:
+		return ended
+	}
+	if o.queue != nil {
+		b.line, o.queue, o.taken = o.queue.cut()
+	}
+	b.dirty, o.dirty = o.dirty, 0
+	if o.queue == nil {
+		b.last, o.last = o.last, nil
+	}
+	return writing
+}
+
+// releaseLocked gives the place of what was written to those who wait.
+func (o *Outbox) releaseLocked() {
+	o.countLocked(-o.taken)
+	o.taken = 0
+	o.admitLocked()
+}
