@@ -208,9 +208,11 @@ var blind = []struct {
 	room string
 	// direct lists the packages that the room does not import itself; what lower rooms need does not count.
 	direct []string
+	// but are exceptions.
+	but []string
 }{
 	{name: "engine knows no HTTP", room: "engine", direct: []string{"net/http"}},
-	{name: "stream knows no MCP", room: "stream", direct: own("runtime")},
+	{name: "stream knows no MCP", room: "stream", direct: own("runtime"), but: own("runtime/internal/poll")},
 	{name: "transport knows no tools", room: "transport", direct: own("runtime/internal/tool", "runtime/internal/catalog", "runtime/internal/source")},
 	{name: "config knows only itself", room: "config", direct: own("runtime/app", "runtime/internal")},
 }
@@ -225,7 +227,7 @@ func TestBlindRooms(t *testing.T) {
 					continue
 				}
 				for _, i := range p.Imports {
-					if under(i, rule.direct...) && room(i) != rule.room {
+					if under(i, rule.direct...) && !under(i, rule.but...) && room(i) != rule.room {
 						t.Errorf("%s imports %s", p.ImportPath, i)
 					}
 				}
