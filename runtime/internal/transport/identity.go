@@ -48,16 +48,24 @@ func WithRequest(ctx context.Context, id, session string) context.Context {
 	return &request{Context: ctx, id: id, session: session}
 }
 
-// WithSession notes the session that a request has opened, for the log lines
-// that are written with the context.
-func WithSession(ctx context.Context, session string) context.Context {
-	r := requestOf(ctx)
-	if r == nil {
-		return ctx
+// Origin is what log lines name of a request that opened something which
+// outlives it, such as a stream, and all that has to be kept of the request.
+type Origin struct {
+	request, principal string
+}
+
+// OriginOf is the origin of what the request of a context opens.
+func OriginOf(ctx context.Context) Origin {
+	if r := requestOf(ctx); r != nil {
+		return Origin{request: r.id, principal: r.principal.Name}
 	}
-	opened := *r
-	opened.Context, opened.session = ctx, session
-	return &opened
+	return Origin{}
+}
+
+// Context is for log lines that are written when the request is long over. It
+// never ends.
+func (o Origin) Context(session string) context.Context {
+	return &request{Context: context.Background(), id: o.request, session: session, principal: auth.Principal{Name: o.principal}}
 }
 
 // LogAttrs are the attributes of a log line that is written with a request's

@@ -75,12 +75,13 @@ func (t *Transport) Stream(w http.ResponseWriter, r *http.Request) {
 	}
 	out := t.core.NewOutbox()
 	t.senders.Store(s, out)
-	ctx := transport.WithSession(context.WithoutCancel(r.Context()), s.ID())
+	// The request's context would keep all of the request for as long as the stream.
+	origin := transport.OriginOf(r.Context())
 	ended := func(reason stream.CloseReason) {
 		s.Close(reason)
 		t.senders.Delete(s)
 		release()
-		t.warn(ctx, s)
+		t.warn(origin, s)
 	}
 	// From here on a revocation finds the session; it may have come before.
 	if !t.core.Confirm(w, r) {
@@ -100,12 +101,12 @@ func (t *Transport) Stream(w http.ResponseWriter, r *http.Request) {
 }
 
 // warn names the client of a session of a transport that is on its way out.
-func (t *Transport) warn(ctx context.Context, s *session.Session) {
+func (t *Transport) warn(origin transport.Origin, s *session.Session) {
 	if t.core.Settings().SSEMode != modeWarn {
 		return
 	}
 	name, version := s.State.Client()
-	t.core.Logger.WarnContext(ctx, "A client used the deprecated HTTP+SSE transport",
+	t.core.Logger.WarnContext(origin.Context(s.ID()), "A client used the deprecated HTTP+SSE transport",
 		"client", name, "clientVersion", version)
 }
 
