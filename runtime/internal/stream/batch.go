@@ -16,7 +16,7 @@ type line struct {
 
 // maxEntries bounds the lines that are kept, and maxBuffer the buffers, in bytes.
 const (
-	maxEntries = 128
+	maxEntries = 256
 	maxBuffer  = 2 * chunk
 )
 
@@ -145,9 +145,10 @@ func (b *batch) add(o *Options, m *Message) {
 // written tells of what was handed to the connection, and forgets it.
 func (b *batch) written(observer Observer) {
 	if b.line != nil {
+		now := time.Now()
 		for i := range b.line.entries {
 			e := &b.line.entries[i]
-			observer.MessageWritten(e.Kind, time.Since(e.since))
+			observer.MessageWritten(e.Kind, now.Sub(e.since))
 		}
 	}
 	for i := range b.rendered {
@@ -223,6 +224,13 @@ func (o *Outbox) next(b *batch) state {
 		b.last, o.last = o.last, nil
 	}
 	return writing
+}
+
+// spent reports whether nothing follows what the writer has.
+func (o *Outbox) spent() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.reason != "" && o.queue == nil && o.dirty == 0 && o.last == nil
 }
 
 // releaseLocked gives the place of what was written to those who wait.

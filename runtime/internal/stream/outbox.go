@@ -90,7 +90,7 @@ func (o *Outbox) Send(ctx context.Context, m Message) error {
 		return nil
 	}
 	w := &waiter{entry: e, admitted: make(chan error, 1)}
-	o.waiters = insert(o.waiters, w, func(w *waiter) *Message { return &w.Message })
+	o.waiters = slices.Insert(o.waiters, placeOf(&m, o.waiters, func(w **waiter) *Message { return &(*w).Message }), w)
 	o.unlockAndWake(false)
 	select {
 	case err := <-w.admitted:
@@ -250,7 +250,8 @@ func (o *Outbox) pushLocked(e entry) {
 	if o.queue == nil {
 		o.queue = newLine()
 	}
-	o.queue.entries = insert(o.queue.entries, e, func(q entry) *Message { return &q.Message })
+	line := o.queue.entries
+	o.queue.entries = slices.Insert(line, placeOf(&e.Message, line, func(q *entry) *Message { return &q.Message }), e)
 	o.countLocked(e.size())
 }
 
@@ -291,20 +292,18 @@ func (o *Outbox) admitLocked() {
 	}
 }
 
-// insert puts v at the end of line, or, if it is urgent, before all messages of
-// other groups that are not urgent themselves.
-func insert[T any](line []T, v T, message func(T) *Message) []T {
-	m := message(v)
-	if !m.Urgent {
-		return append(line, v)
-	}
+// placeOf is where m goes in a line: at its end, or, if it is urgent, before all
+// messages of other groups that are not urgent themselves.
+func placeOf[T any](m *Message, line []T, message func(*T) *Message) int {
 	i := len(line)
-	for i > 0 {
-		before := message(line[i-1])
+	if !m.Urgent {
+		return i
+	}
+	for ; i > 0; i-- {
+		before := message(&line[i-1])
 		if before.Urgent || before.Group == m.Group {
 			break
 		}
-		i--
 	}
-	return slices.Insert(line, i, v)
+	return i
 }

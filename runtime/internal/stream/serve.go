@@ -85,7 +85,7 @@ func Serve(w http.ResponseWriter, r *http.Request, out *Outbox, opts Options) Cl
 		ready: make(chan struct{}, 1), quiet: time.NewTimer(opts.Heartbeat),
 	}
 	defer s.quiet.Stop()
-	err := s.begin()
+	err := s.begin(out)
 	opts.Observer.StreamOpened(opts.Transport)
 	if err == nil {
 		out.attach(s)
@@ -129,10 +129,13 @@ func (s *plain) start(bool) { s.ready <- struct{}{} }
 func (*plain) interrupt() {}
 
 // begin sends the head, which proxies and clients wait for, and the first
-// message with it.
-func (s *plain) begin() error {
+// message with it. What is queued already takes the head along.
+func (s *plain) begin(out *Outbox) error {
 	s.opts.setHead(s.w.Header())
-	return s.write(s.opts.appendFirst(nil))
+	if s.opts.First == nil && out.Bytes() > 0 {
+		return nil
+	}
+	return s.write(s.opts.appendFirst(nil), true)
 }
 
 func (s *plain) loop(ctx context.Context, out *Outbox) error {
@@ -145,7 +148,7 @@ func (s *plain) loop(ctx context.Context, out *Outbox) error {
 				return err
 			}
 		case <-s.quiet.C:
-			if err := s.write([]byte(ping)); err != nil {
+			if err := s.write([]byte(ping), true); err != nil {
 				return err
 			}
 		}
@@ -168,7 +171,8 @@ func (s *plain) drain(ctx context.Context, out *Outbox) (done bool, err error) {
 		}
 		b.encode(&s.opts)
 		if len(b.rest) > 0 {
-			if err := s.write(b.rest); err != nil {
+			// The end of the body goes with the last of it.
+			if err := s.write(b.rest, !out.spent()); err != nil {
 				return false, err
 			}
 		}
@@ -183,8 +187,8 @@ const piece = 64 << 10
 
 // write sends b, and the head with the first call, under a deadline that is
 // cleared afterwards: one that has passed would fail the next heartbeat on a
-// healthy connection.
-func (s *plain) write(b []byte) error {
+// healthy connection. Without flush, the last piece may wait for the end.
+func (s *plain) write(b []byte, flush bool) error {
 	for {
 		n := min(len(b), piece)
 		if err := s.deadline(time.Now().Add(s.opts.WriteTimeout)); err != nil {
@@ -195,10 +199,14 @@ func (s *plain) write(b []byte) error {
 				return err
 			}
 		}
+		b = b[n:]
+		if len(b) == 0 && !flush {
+			return nil
+		}
 		if err := s.control.Flush(); err != nil {
 			return err
 		}
-		if b = b[n:]; len(b) == 0 {
+		if len(b) == 0 {
 			s.quiet.Reset(s.opts.Heartbeat)
 			return s.deadline(time.Time{})
 		}
