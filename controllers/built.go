@@ -41,6 +41,7 @@ type buildKey struct {
 	generation int64
 	facts      resources.ClusterFacts
 	replicas   int32 // -1 for none
+	hold       bool
 	configMap  string
 	contract   int
 	keyIDs     string
@@ -49,7 +50,7 @@ type buildKey struct {
 func keyOf(in resources.Input) buildKey {
 	return buildKey{
 		uid: in.Server.UID, generation: in.Server.Generation, facts: in.Cluster,
-		replicas: ptr.Deref(in.Observed.Replicas, -1), configMap: in.Observed.ConfigMap, contract: in.Observed.Contract,
+		replicas: ptr.Deref(in.Observed.Replicas, -1), hold: in.Observed.HoldReplicas, configMap: in.Observed.ConfigMap, contract: in.Observed.Contract,
 		keyIDs: strings.Join(in.Observed.KeyIDs, ","),
 	}
 }

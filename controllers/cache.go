@@ -30,8 +30,9 @@ func CacheOptions() cache.Options {
 	ours := cache.ByObject{
 		Label: labels.SelectorFromSet(labels.Set{resources.LabelManagedBy: resources.ManagedBy}),
 	}
-	children, deployments, pods, configMaps, revisions := ours, ours, ours, ours, ours
+	children, autoscalers, deployments, pods, configMaps, revisions := ours, ours, ours, ours, ours, ours
 	children.Transform = packChild
+	autoscalers.Transform = packAutoscaler
 	deployments.Transform = reduceDeployment
 	pods.Transform = reducePod
 	configMaps.Transform = reduceConfigMap
@@ -41,7 +42,7 @@ func CacheOptions() cache.Options {
 		ByObject: map[client.Object]cache.ByObject{
 			&appsv1.Deployment{}:                     deployments,
 			&appsv1.ControllerRevision{}:             revisions,
-			&autoscalingv2.HorizontalPodAutoscaler{}: children,
+			&autoscalingv2.HorizontalPodAutoscaler{}: autoscalers,
 			&corev1.Service{}:                        children,
 			&corev1.ServiceAccount{}:                 children,
 			&corev1.ConfigMap{}:                      configMaps,
@@ -196,8 +197,8 @@ func with(annotations, more map[string]string) map[string]string {
 }
 
 // podAnnotations are those of a pod that the cache keeps: what the operator set
-// to make the kubelet look.
-var podAnnotations = []string{fairleadv1alpha1.AnnotationConfigRevision, fairleadv1alpha1.AnnotationRefreshedAt}
+// to make the kubelet look, and what the pod is worth.
+var podAnnotations = []string{fairleadv1alpha1.AnnotationConfigRevision, fairleadv1alpha1.AnnotationRefreshedAt, corev1.PodDeletionCost}
 
 // configMapOf returns the name of the ConfigMap with the configuration that a pod
 // of the cache mounts; see pack.go for the place.

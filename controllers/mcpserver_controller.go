@@ -150,7 +150,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := errors.Join(failed, err); err != nil {
 		return ctrl.Result{}, err
 	}
-	return ctrl.Result{RequeueAfter: soonest(retry, pause, r.keysWait(seen), r.nextEpoch(seen))}, nil
+	return ctrl.Result{RequeueAfter: soonest(retry, pause, seen.hold, r.keysWait(seen), r.nextEpoch(seen))}, nil
 }
 
 // tell gathers what others know of the server, and tells of all that is known. It

@@ -28,6 +28,9 @@ func (r *Reconciler) converge(ctx context.Context, seen *observation) (time.Dura
 	if err != nil {
 		return 0, err
 	}
+	if err := r.weigh(ctx, seen); err != nil {
+		return 0, err
+	}
 	in := r.input(seen, facts)
 	made, err := r.decide(seen, &in)
 	if err != nil {
@@ -83,6 +86,7 @@ func (r *Reconciler) input(seen *observation, facts resources.ClusterFacts) reso
 	if seen.deployment != nil {
 		in.Observed.Replicas = seen.deployment.Spec.Replicas
 	}
+	in.Observed.HoldReplicas = seen.hold > 0
 	seen.ring = r.chooseKeys(seen)
 	in.Observed.KeyIDs = seen.ring.IDs()
 	return in

@@ -57,6 +57,11 @@ type observation struct {
 	// paced: the pod template is the operator's own doing, its turn has come, and
 	// it is not applied yet.
 	paced bool
+	// weigh: some pod may have to go soon, so that it matters which.
+	weigh bool
+	// hold is how long the number of pods waits at most until that is known; 0 if
+	// it does not.
+	hold time.Duration
 	// trouble is what the API server has failed with for so long that it must be
 	// told; empty if nothing.
 	trouble string
@@ -94,6 +99,9 @@ func (s *observation) revision() string {
 func (s *observation) inFlight() bool {
 	if s.converged == nil || s.rejected != nil || s.trouble != "" {
 		return false
+	}
+	if s.hold > 0 {
+		return true
 	}
 	switch s.converged.State {
 	case convergence.Pending:

@@ -58,6 +58,7 @@ func (r *Reconciler) witness(ctx context.Context, seen *observation) error {
 	}
 	seen.converged = &report
 	r.noteKeys(seen, report)
+	r.noteWeighed(seen)
 	r.verify(seen)
 	return nil
 }
@@ -136,7 +137,7 @@ func (r *Reconciler) serviceURL(server *fairleadv1alpha1.MCPServer) string {
 func convergenceTarget(seen *observation, pods []corev1.Pod) convergence.Target {
 	configMap := mountedConfigMap(&seen.deployment.Spec.Template.Spec)
 	target := convergence.Target{
-		Server: seen.name, Revision: seen.revision(), KeyIDs: appliedKeys(seen), Refresh: refreshRequest(seen.server),
+		Server: seen.name, Revision: seen.revision(), KeyIDs: appliedKeys(seen), Refresh: refreshRequest(seen.server), Weigh: seen.weigh,
 	}
 	if target.Refresh == seen.server.Status.RefreshedAt {
 		target.Refresh = ""
@@ -150,6 +151,7 @@ func convergenceTarget(seen *observation, pods []corev1.Pod) convergence.Target 
 			Name: pod.Name, UID: pod.UID, IP: pod.Status.PodIP,
 			Poked:     pod.Annotations[fairleadv1alpha1.AnnotationConfigRevision],
 			Refreshed: pod.Annotations[fairleadv1alpha1.AnnotationRefreshedAt],
+			Cost:      pod.Annotations[corev1.PodDeletionCost],
 		})
 	}
 	slices.SortFunc(target.Pods, func(a, b convergence.Pod) int { return strings.Compare(a.Name, b.Name) })

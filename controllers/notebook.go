@@ -35,6 +35,8 @@ type notes struct {
 	trouble trouble
 	// progress is how far the roll-out of an upgrade is, and since when.
 	progress progress
+	// lowering is a lower number of pods that waits until they have been weighed.
+	lowering lowering
 }
 
 // refusedTemplate is tried again after refusalRetry.

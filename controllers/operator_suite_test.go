@@ -206,7 +206,7 @@ func (p *pods) Observe(t convergence.Target) convergence.Report {
 		p.changed(t.Server)
 		return convergence.Report{Revision: t.Revision, State: convergence.Pending}
 	}
-	return convergence.Report{Revision: t.Revision, State: convergence.Converged, KeyIDs: t.KeyIDs, Refreshed: t.Refresh}
+	return convergence.Report{Revision: t.Revision, State: convergence.Converged, KeyIDs: t.KeyIDs, Refreshed: t.Refresh, Weighed: t.Weigh}
 }
 
 func (p *pods) Forget(server types.NamespacedName) {

@@ -33,6 +33,10 @@ type answer struct {
 	// KeyIDs is nil if the pod does not tell of keys.
 	KeyIDs   []string  `json:"keyIDs"`
 	Problems []Problem `json:"problems"`
+	// Streams and Sessions are what clients lose, or have to find again, when the
+	// pod goes.
+	Streams  int `json:"streams"`
+	Sessions int `json:"sessions"`
 }
 
 // webClient returns one that goes to pods and nowhere else.

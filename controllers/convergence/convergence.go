@@ -7,6 +7,9 @@
 // the kubelet sync now. So a pool of workers pokes pods, asks each one's /status
 // what it serves, and pokes again those that lag.
 //
+// The same questions tell what a pod holds, which becomes its deletion cost while
+// some pod may have to go, so that the emptiest one does.
+//
 // Nothing here blocks a reconcile: Observe notes what is wanted and returns what
 // is known, and a change of that is told through Options.Changed.
 package convergence
@@ -28,6 +31,8 @@ type Pod struct {
 	// Poked and Refreshed are the pod's annotations AnnotationConfigRevision and
 	// AnnotationRefreshedAt of the API, as they were last seen.
 	Poked, Refreshed string
+	// Cost is the pod's annotation corev1.PodDeletionCost, in the same way.
+	Cost string
 }
 
 // Target is what the pods of one server should hold.
@@ -41,6 +46,10 @@ type Target struct {
 	// Refresh is the value of the newest request to read Secrets again; empty
 	// without one, or when it was honoured before this process began.
 	Refresh string
+	// Weigh asks that the pods' deletion costs tell what they hold: some pod may
+	// have to go soon. Each pod is then asked every minute, and written to only if
+	// that has become another power of two.
+	Weigh bool
 	// Pods are those that are ready, not leaving, and mount the ConfigMap that
 	// holds Revision: pods of an older template mount another and never serve it.
 	Pods []Pod
@@ -96,6 +105,9 @@ type Report struct {
 	KeyIDs []string
 	// Refreshed is Target.Refresh once every pod was poked for it, else empty.
 	Refreshed string
+	// Weighed is true once every pod has its deletion cost, or cannot be given one
+	// now; false without Target.Weigh.
+	Weighed bool
 }
 
 // Poker changes annotations of pods.

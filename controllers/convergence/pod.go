@@ -105,6 +105,11 @@ type pod struct {
 	pokedAt, nextPoke, askedAt time.Time
 	// refusal is why the API server does not want it to be poked.
 	refusal string
+
+	// cost is the pod's deletion cost as far as it is known, costAt when this
+	// process last wrote it, and weighedAt when that was last looked at.
+	cost              string
+	costAt, weighedAt time.Time
 }
 
 // holds says whether the pod has all that the goal asks for.

@@ -70,6 +70,7 @@ func (p *Pool) Observe(t Target) Report {
 	for _, left := range s.meet(t.Pods, now) {
 		p.agenda.drop(left)
 	}
+	s.weighFrom(now, t.Weigh)
 	for _, member := range s.pods {
 		p.agenda.put(member)
 	}
@@ -152,33 +153,45 @@ func (p *Pool) work(ctx context.Context, member *pod) {
 	annotations := member.poke(time.Now())
 	p.mu.Unlock()
 
-	var learn func(now time.Time)
+	// note returns the deletion cost that is to be written after what it notes.
+	var note func(now time.Time) (cost string)
 	if annotations != nil {
 		err := p.send(ctx, server, member, annotations)
-		learn = func(now time.Time) { member.poked(annotations, err, now) }
+		note = func(now time.Time) string { member.poked(annotations, err, now); return "" }
 	} else {
 		answer, failure := p.ask(ctx, member.ip)
-		learn = func(now time.Time) { member.heard(answer, failure, now) }
+		note = func(now time.Time) string { member.heard(answer, failure, now); return member.weigh(now) }
 	}
-	if ctx.Err() != nil {
-		return // What failed, failed because the pool ends.
+	if cost := p.learn(ctx, member, note); cost != "" {
+		err := p.sendCost(ctx, server, member, cost)
+		p.learn(ctx, member, func(now time.Time) string { member.costed(cost, err, now); return "" })
 	}
+}
 
+// learn notes what was learnt of a pod and tells of it. The pod is free for other
+// work then, unless its cost has to be written first.
+func (p *Pool) learn(ctx context.Context, member *pod, note func(now time.Time) (cost string)) (cost string) {
+	if ctx.Err() != nil {
+		return "" // What failed, failed because the pool ends.
+	}
 	now := time.Now()
 	p.mu.Lock()
-	member.busy = false
 	var tell bool
 	if s := member.server; p.servers[s.name] == s && !member.left {
-		learn(now)
+		cost = note(now)
 		s.sum()
 		tell = s.tellLater(member, now)
+	}
+	if cost == "" {
+		member.busy = false
 		p.agenda.put(member)
 		p.nudge()
 	}
 	p.mu.Unlock()
 	if tell {
-		p.changed(server)
+		p.changed(member.server.name)
 	}
+	return cost
 }
 
 // send pokes and logs a refusal.

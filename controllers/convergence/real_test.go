@@ -70,6 +70,33 @@ func TestPoke(t *testing.T) {
 	}
 }
 
+// A deletion cost comes to a pod in the same way.
+func TestDeletionCostOfARealPod(t *testing.T) {
+	t.Parallel()
+	pod := newPod(t)
+	told := make(chan struct{}, 10)
+	pool := convergence.New(convergence.Options{
+		Poker: convergence.NewPoker(admin), Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Dial: loopback(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprint(w, `{"revision":"r1","streams":40,"sessions":30}`)
+		})),
+		Changed: func(types.NamespacedName) { told <- struct{}{} },
+	})
+	start(t, pool)
+	target := convergence.Target{Server: orders, Revision: "r1", Weigh: true, Pods: []convergence.Pod{{Name: pod.Name, UID: pod.UID, IP: "10.244.0.7"}}}
+	target.Server.Namespace = pod.Namespace
+	await(t, told, func() string {
+		if got := pool.Observe(target); !got.Weighed {
+			return "the pod was not weighed"
+		}
+		return ""
+	})
+	got := &corev1.Pod{}
+	if err := admin.Get(t.Context(), client.ObjectKeyFromObject(pod), got); err != nil || got.Annotations[corev1.PodDeletionCost] != "64" {
+		t.Errorf("annotations %v, %v", got.Annotations, err)
+	}
+}
+
 // A pod of the same name with another uid, and one that is gone, are no news:
 // the pool hears of them through the cache.
 func TestPokeOfAnotherPod(t *testing.T) {

@@ -42,6 +42,9 @@ type server struct {
 	// honoured is the refresh that all pods were poked for. Pods that start later
 	// read Secrets that are as new.
 	honoured string
+	// weigh is true while the pods' deletion costs are kept, weighSince since when.
+	weigh      bool
+	weighSince time.Time
 
 	report Report
 	// told is the report that the reconciler knows, and toldAt since when.
@@ -86,7 +89,7 @@ func (s *server) meet(pods []Pod, now time.Time) (left []*pod) {
 	for _, p := range pods {
 		i := slices.IndexFunc(before, func(m *pod) bool { return m.uid == p.UID })
 		if i < 0 {
-			member := &pod{server: s, name: p.Name, uid: p.UID, ip: p.IP, mark: p.Poked, refreshed: p.Refreshed, index: -1}
+			member := &pod{server: s, name: p.Name, uid: p.UID, ip: p.IP, mark: p.Poked, refreshed: p.Refreshed, cost: p.Cost, index: -1}
 			member.doubtful = p.Poked != "" && attempt(p.Poked, s.goal.revision) == 0
 			member.aim(now)
 			s.pods = append(s.pods, member)
@@ -112,6 +115,9 @@ func (m *pod) see(p Pod, now time.Time) {
 	}
 	if p.Refreshed == m.server.goal.refresh {
 		m.refreshed = p.Refreshed
+	}
+	if now.Sub(m.costAt) >= weighEvery { // By then the cache has what was written.
+		m.cost = p.Cost
 	}
 	if m.ip != p.IP {
 		m.ip, m.known, m.failures, m.due = p.IP, nil, 0, now
@@ -163,7 +169,7 @@ func (s *server) sum() {
 		at := member.stands(now)
 		by[at] = append(by[at], member)
 	}
-	report := Report{Revision: s.goal.revision, Problems: problems(members), KeyIDs: heldByAll(members)}
+	report := Report{Revision: s.goal.revision, Problems: problems(members), KeyIDs: heldByAll(members), Weighed: s.weighed(members)}
 	for _, member := range members {
 		if at := member.stands(now); (at == lagging || at == refusing) && len(report.Lagging) < maxLagging {
 			report.Lagging = append(report.Lagging, member.name)

@@ -19,6 +19,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -156,7 +157,7 @@ func (w *world) Poke(_ context.Context, name types.NamespacedName, uid types.UID
 	defer w.mu.Unlock()
 	text := name.Name
 	for _, key := range slices.Sorted(maps.Keys(annotations)) {
-		text += " " + strings.TrimPrefix(key, "fairlead.dev/") + "=" + annotations[key]
+		text += " " + key[strings.Index(key, "/")+1:] + "=" + annotations[key]
 	}
 	w.pokes = append(w.pokes, text)
 	p := w.processes[name.Name]
@@ -165,6 +166,10 @@ func (w *world) Poke(_ context.Context, name types.NamespacedName, uid types.UID
 		return w.refuse
 	case p == nil || p.pod.UID != uid:
 		return errGone
+	}
+	if cost, found := annotations[corev1.PodDeletionCost]; found {
+		p.pod.Cost = cost
+		return nil
 	}
 	p.pod.Poked = annotations[fairleadv1alpha1.AnnotationConfigRevision]
 	if value := annotations[fairleadv1alpha1.AnnotationRefreshedAt]; value != "" {

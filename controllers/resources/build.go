@@ -75,6 +75,8 @@ type Observed struct {
 	// Replicas is the live Deployment's spec.replicas; nil without a Deployment.
 	// It is kept where the spec names no number.
 	Replicas *int32
+	// HoldReplicas keeps Replicas for now, whatever number the spec names.
+	HoldReplicas bool
 	// ConfigMap is the name of the ConfigMap that the live pod template mounts,
 	// where that template is to be kept (paced or held); empty otherwise.
 	ConfigMap string

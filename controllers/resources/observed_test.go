@@ -145,3 +145,41 @@ func TestSessionKeys(t *testing.T) {
 		t.Errorf("type %q would not pass the admission policy", got)
 	}
 }
+
+// A lower number of pods waits while it is held, in the Deployment and while the
+// rest is frozen; an autoscaler's number is nobody else's.
+func TestHeldReplicas(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name     string
+		observed resources.Observed
+		scaled   bool
+		want     *int32
+	}{
+		{name: "held", observed: resources.Observed{Replicas: new(int32(7)), HoldReplicas: true}, want: new(int32(7))},
+		{name: "not held", observed: resources.Observed{Replicas: new(int32(7))}, want: new(int32(3))},
+		{name: "nothing to hold", observed: resources.Observed{HoldReplicas: true}, want: new(int32(3))},
+		{name: "autoscaled", observed: resources.Observed{Replicas: new(int32(7)), HoldReplicas: true}, scaled: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			server := readServer(t, "testdata/orders/server.yaml")
+			server.Spec.Replicas = new(int32(3))
+			if tt.scaled {
+				server.Spec.Replicas, server.Spec.Autoscaling = nil, &fairleadv1alpha1.Autoscaling{MaxReplicas: new(int32(9))}
+			}
+			in := resources.Input{Server: server, Defaults: defaults, Observed: tt.observed}
+			objects, err := resources.Build(in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			scaling, err := resources.ScalingOf(in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff([]*int32{tt.want, tt.want}, []*int32{objects.Deployment.Spec.Replicas, scaling.Replicas}); diff != "" {
+				t.Errorf("replicas (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

@@ -50,12 +50,12 @@ func Replicas(server *fairleadv1alpha1.MCPServer, defaults Defaults) int32 {
 
 // wantedReplicas is the Deployment's spec.replicas: the spec's number, else the
 // live one (so that taking a number out of a spec moves no pod), else the
-// default; nil while an autoscaler owns it.
+// default; the live one while it is held; nil while an autoscaler owns it.
 func wantedReplicas(in Input) *int32 {
 	if Autoscaled(in.Server) {
 		return nil
 	}
-	if in.Server.Spec.Replicas == nil && in.Observed.Replicas != nil {
+	if in.Observed.Replicas != nil && (in.Observed.HoldReplicas || in.Server.Spec.Replicas == nil) {
 		return new(*in.Observed.Replicas)
 	}
 	return new(Replicas(in.Server, in.Defaults))

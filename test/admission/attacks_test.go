@@ -250,6 +250,13 @@ func podAttacks() []attack {
 		{name: "a pod's image is patched", policy: "pods", more: pods("pods", "patch"), victims: []client.Object{victim}, do: patching(victim, image)},
 		{name: "the image of our own pod is patched", policy: "pods", more: pods("pods", "patch"), victims: []client.Object{ownPod()}, do: patching(ownPod(), image)},
 		{name: "a foreign pod is annotated", policy: "pods", victims: []client.Object{victim}, do: patchingStatus(victim, `{"metadata":{"annotations":{"fairlead.dev/config-revision":"1-1"}}}`)},
+		{name: "a foreign pod is made the first to go", policy: "pods", victims: []client.Object{victim}, do: patchingStatus(victim, `{"metadata":{"annotations":{"controller.kubernetes.io/pod-deletion-cost":"-1"}}}`)},
+		{
+			name: "a pod's image is patched with its deletion cost", policy: "pods", more: pods("pods", "patch"), victims: []client.Object{ownPod()},
+			do: patching(ownPod(), `{"metadata":{"annotations":{"controller.kubernetes.io/pod-deletion-cost":"1"}},"spec":{"containers":[{"name":"main","image":"registry.example.com/evil:1"}]}}`),
+		},
+		{name: "a label is set with the deletion cost", policy: "pods", victims: []client.Object{ownPod()}, do: patchingStatus(ownPod(), `{"metadata":{"labels":{"app":"payments"},"annotations":{"controller.kubernetes.io/pod-deletion-cost":"1"}}}`)},
+		{name: "another annotation of Kubernetes is set", policy: "pods", victims: []client.Object{ownPod()}, do: patchingStatus(ownPod(), `{"metadata":{"annotations":{"kubectl.kubernetes.io/default-container":"x"}}}`)},
 		{
 			name: "a foreign pod is given our label and annotated", policy: "pods", victims: []client.Object{victim},
 			do: patchingStatus(victim, `{"metadata":{"labels":{"app.kubernetes.io/managed-by":"fairlead","fairlead.dev/server":"orders"},"annotations":{"fairlead.dev/config-revision":"1-1"}}}`),

@@ -120,7 +120,7 @@ func poke(t *testing.T, namespace string) {
 	t.Helper()
 	pod := ownPod()
 	create(t, namespace, pod)
-	annotations := map[string]string{"fairlead.dev/config-revision": "5f2c-1", "fairlead.dev/refreshed-at": "2026-11-21T14:00:00Z"}
+	annotations := map[string]string{"fairlead.dev/config-revision": "5f2c-1", "fairlead.dev/refreshed-at": "2026-11-21T14:00:00Z", corev1.PodDeletionCost: "64"}
 	for range 2 {
 		if err := convergence.NewPoker(cluster.operator).Poke(t.Context(), client.ObjectKeyFromObject(pod), pod.UID, annotations); err != nil {
 			t.Fatalf("a pod cannot be poked: %v", err)
