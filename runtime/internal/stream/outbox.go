@@ -18,6 +18,11 @@ const DefaultLimit = 64 << 10
 // cheap, and so little that a writer that is stuck holds no second outbox.
 const chunk = 32 << 10
 
+// foldPause is how long a sender waits whose message took the place of an older
+// one. Nothing else would hold a tool up that reports without end to a client
+// that does not read: it would use a processor up for what nobody sees.
+const foldPause = 10 * time.Millisecond
+
 // Outbox is the bounded queue between the senders of a stream and its writer.
 // It bounds bytes, not messages; one message that is larger than the whole
 // outbox is let through when the outbox is empty. A full outbox makes senders
@@ -83,10 +88,13 @@ func (o *Outbox) Send(ctx context.Context, m Message) error {
 		return &ClosedError{Reason: o.reason}
 	}
 	e := entry{Message: m, since: time.Now()}
-	o.foldLocked(m)
+	folded := o.foldLocked(m)
 	if len(o.waiters) == 0 && o.fitsLocked(m) {
 		o.pushLocked(e)
 		o.unlockAndWake(false)
+		if folded {
+			pause(ctx)
+		}
 		return nil
 	}
 	w := &waiter{entry: e, admitted: make(chan error, 1)}
@@ -97,6 +105,16 @@ func (o *Outbox) Send(ctx context.Context, m Message) error {
 		return err
 	case <-ctx.Done():
 		return o.giveUp(ctx, w)
+	}
+}
+
+// pause waits for foldPause, or until ctx ends.
+func pause(ctx context.Context) {
+	timer := time.NewTimer(foldPause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 }
 
@@ -257,14 +275,14 @@ func (o *Outbox) pushLocked(e entry) {
 
 // foldLocked drops the older message that m replaces. The newer one is queued
 // at the end, so that it does not overtake what its group sent between them.
-func (o *Outbox) foldLocked(m Message) {
+func (o *Outbox) foldLocked(m Message) (folded bool) {
 	if m.Fold == "" || o.queue == nil || o.bytes <= o.limit/2 {
-		return
+		return false
 	}
 	line := o.queue.entries
 	i := slices.IndexFunc(line, func(q entry) bool { return q.Fold == m.Fold && q.Group == m.Group })
 	if i < 0 {
-		return
+		return false
 	}
 	o.countLocked(-line[i].size())
 	o.queue.entries = slices.Delete(line, i, i+1)
@@ -273,6 +291,7 @@ func (o *Outbox) foldLocked(m Message) {
 		o.queue.free()
 		o.queue = nil
 	}
+	return true
 }
 
 // admitLocked moves waiters into the queue while they fit, in order.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -130,6 +131,27 @@ func TestOutboxFoldsOnlyUnderPressure(t *testing.T) {
 		batch := take(o)
 		if got := text(batch); got != "fill a b" {
 			t.Errorf("queued %q: one call's progress replaced another's", got)
+		}
+	})
+}
+
+func TestOutboxSlowsSendersThatFold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := NewOutbox(0, nil)
+		if err := o.Send(t.Context(), pad("fill", 40<<10)); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		for range 101 {
+			m := pad("p", 1<<10)
+			m.Fold = "token"
+			if err := o.Send(t.Context(), m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took, want := time.Since(began), 100*foldPause; took != want {
+			t.Errorf("100 messages that nobody reads took %v, want %v", took, want)
 		}
 	})
 }
