@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// pause is how long /slow takes.
-const pause = 500 * time.Millisecond
+// slowness is how long /slow takes.
+const slowness = 500 * time.Millisecond
 
 // startBackend serves what HTTP tools call, beside the client: /hello; /slow;
 // /progress with n lines of NDJSON and the result; /endless, lines for as long
@@ -30,7 +30,7 @@ func startBackend(ctx context.Context) (addr string, stop func(), err error) {
 	mux.HandleFunc("GET /hello", hello)
 	mux.HandleFunc("GET /slow", func(w http.ResponseWriter, r *http.Request) {
 		select {
-		case <-time.After(pause):
+		case <-time.After(slowness):
 			hello(w, r)
 		case <-r.Context().Done():
 		}
@@ -45,7 +45,7 @@ func startBackend(ctx context.Context) (addr string, stop func(), err error) {
 		w.Header().Set("Content-Type", "application/x-ndjson")
 		_, _ = io.WriteString(w, b.String()) // The client of the tool sees what is missing.
 	})
-	mux.HandleFunc("GET /endless", endless)
+	mux.HandleFunc("GET /endless", goOn)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	done := make(chan struct{})
 	go func() { _ = server.Serve(l); close(done) }() // Its end is Close.
@@ -57,9 +57,9 @@ func hello(w http.ResponseWriter, _ *http.Request) {
 	_, _ = io.WriteString(w, `{"hello":"bench"}`)
 }
 
-func endless(w http.ResponseWriter, _ *http.Request) {
+func goOn(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/x-ndjson")
-	message := strings.Repeat("x", 1000)
+	message := strings.Repeat("x", 4000)
 	for i := 1; ; i++ {
 		if _, err := fmt.Fprintf(w, "{\"progress\":%d,\"message\":%q}\n", i, message); err != nil {
 			return

@@ -43,6 +43,10 @@ var parts = []part{
 	{"call", calls},
 	{"progress", progress},
 	{"fetch", fetch},
+	{"stuck", stuck},
+	{"announce", announce},
+	{"leave", leave},
+	{"start", start},
 }
 
 func main() {

@@ -38,6 +38,13 @@ func nothing() figures {
 	return f
 }
 
+// only are the figures of a measure that is taken of Fairlead alone.
+func only(value float64) figures {
+	f := nothing()
+	f[fairlead] = value
+	return f
+}
+
 // row is one measure beside what it has to be, and what it should be.
 type row struct {
 	what string
@@ -65,8 +72,8 @@ func sdkOver(parts float64) bar {
 }
 
 // floorTimes has Fairlead cost at most so many times what the floor does.
-func floorTimes(times float64) bar {
-	return bar{fmt.Sprintf("≤ %v × floor", times), func(f figures) bool { return f[fairlead] <= times*f[floor] }}
+func floorTimes(n float64) bar {
+	return bar{fmt.Sprintf("≤ %v × floor", n), func(f figures) bool { return f[fairlead] <= n*f[floor] }}
 }
 
 // belowMCPGo has Fairlead cost less than mcp-go.
@@ -75,8 +82,8 @@ func belowMCPGo() bar {
 }
 
 // sdkTimes has Fairlead do so many times what go-sdk does.
-func sdkTimes(times float64) bar {
-	return bar{fmt.Sprintf("≥ %v × go-sdk", times), func(f figures) bool { return f[fairlead] >= times*f[goSDK] }}
+func sdkTimes(n float64) bar {
+	return bar{fmt.Sprintf("≥ %v × go-sdk", n), func(f figures) bool { return f[fairlead] >= n*f[goSDK] }}
 }
 
 func text(bars []bar) string {
@@ -186,9 +193,12 @@ func digits(n float64) string {
 	return fmt.Sprintf("%.0f", n)
 }
 
-func kib(bytes float64) string   { return fmt.Sprintf("%.1f KiB", bytes/(1<<10)) }
-func mib(bytes float64) string   { return fmt.Sprintf("%.1f MiB", bytes/(1<<20)) }
-func kb(bytes float64) string    { return fmt.Sprintf("%.1f kB", bytes/1e3) }
-func count(n float64) string     { return fmt.Sprintf("%.0f", n) }
-func thousands(n float64) string { return fmt.Sprintf("%.0f k/s", n/1e3) }
-func micros(ns float64) string   { return fmt.Sprintf("%.1f µs", ns/float64(time.Microsecond)) }
+func kib(bytes float64) string    { return fmt.Sprintf("%.1f KiB", bytes/(1<<10)) }
+func mib(bytes float64) string    { return fmt.Sprintf("%.1f MiB", bytes/(1<<20)) }
+func kb(bytes float64) string     { return fmt.Sprintf("%.1f kB", bytes/1e3) }
+func count(n float64) string      { return fmt.Sprintf("%.0f", n) }
+func times(n float64) string      { return fmt.Sprintf("%.2f ×", n) }
+func millis(ns float64) string    { return fmt.Sprintf("%.1f ms", ns/float64(time.Millisecond)) }
+func inSeconds(ns float64) string { return fmt.Sprintf("%.1f s", ns/float64(time.Second)) }
+func thousands(n float64) string  { return fmt.Sprintf("%.0f k/s", n/1e3) }
+func micros(ns float64) string    { return fmt.Sprintf("%.1f µs", ns/float64(time.Microsecond)) }

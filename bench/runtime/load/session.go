@@ -66,30 +66,46 @@ type session struct {
 	path   string
 	header wire.Header
 	body   []byte
+	// ending says that the server closes the connection of the messages.
+	ending bool
+	// dial opens its connections.
+	dial func(ctx context.Context, addr, key string) (*wire.Conn, error)
 }
 
 // open brings a session up. Its messages go through posts, or through a
 // connection of its own if that is nil.
 func open(ctx context.Context, server Server, kind Kind, posts *wire.Conn) (*session, error) {
-	s := &session{server: server, kind: kind, posts: posts, path: server.Path}
-	if posts == nil {
+	s := &session{server: server, kind: kind, posts: posts, path: server.Path, dial: wire.Dial}
+	err := s.open(ctx)
+	return s, err
+}
+
+// openNarrow is open for a client that will not read.
+func openNarrow(ctx context.Context, server Server, kind Kind) (*session, error) {
+	s := &session{server: server, kind: kind, path: server.Path, dial: wire.DialNarrow}
+	err := s.open(ctx)
+	return s, err
+}
+
+func (s *session) open(ctx context.Context) error {
+	if s.posts == nil {
 		var err error
-		if s.posts, err = wire.Dial(ctx, server.Addr, server.Key); err != nil {
-			return nil, err
+		if s.posts, err = s.dial(ctx, s.server.Addr, s.server.Key); err != nil {
+			return err
 		}
 	}
 	var err error
-	switch kind {
+	switch s.kind {
 	case SSE:
 		err = s.openSSE(ctx)
 	case Stateless:
 	default:
 		err = s.openSession()
 	}
-	if err == nil && kind == Stream {
+	if err == nil && s.kind == Stream {
 		s.events, err = s.get(ctx)
 	}
-	return s, err
+	return err
 }
 
 func (s *session) openSession() error {
@@ -129,7 +145,7 @@ func (s *session) openSSE(ctx context.Context) error {
 }
 
 func (s *session) get(ctx context.Context) (*wire.Stream, error) {
-	c, err := wire.Dial(ctx, s.server.Addr, s.server.Key)
+	c, err := s.dial(ctx, s.server.Addr, s.server.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -144,10 +160,20 @@ func (s *session) send(message string) (wire.Head, []byte, error) {
 		err = fmt.Errorf("failed to post to %q: %w", s.path, err)
 	}
 	if err == nil && head.Status/100 != 2 {
-		err = fmt.Errorf("status %d: %s", head.Status, body)
+		err = &RefusedError{Status: head.Status, Body: string(body)}
 	}
+	s.ending = head.Close
 	return head, body, err
 }
+
+// RefusedError means that a message was refused.
+type RefusedError struct {
+	Status int
+	Body   string
+}
+
+// Error implements error.
+func (e *RefusedError) Error() string { return fmt.Sprintf("status %d: %s", e.Status, e.Body) }
 
 // close ends the connections without a word, as most clients do.
 func (s *session) close(own bool) error {
@@ -155,7 +181,7 @@ func (s *session) close(own bool) error {
 	if s.events != nil {
 		errs = append(errs, s.events.Abandon())
 	}
-	if own {
+	if own && s.posts != nil {
 		errs = append(errs, s.posts.Abandon())
 	}
 	return errors.Join(errs...)

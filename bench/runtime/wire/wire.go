@@ -49,6 +49,8 @@ type Conn struct {
 type Head struct {
 	Status  int
 	Session string
+	// Close says that the connection ends with the answer.
+	Close   bool
 	chunked bool
 	length  int
 }
@@ -182,6 +184,8 @@ func (c *Conn) head() (Head, error) {
 			head.Session = string(bytes.TrimSpace(value))
 		case strings.EqualFold(string(name), "transfer-encoding"):
 			head.chunked = true
+		case strings.EqualFold(string(name), "connection"):
+			head.Close = strings.EqualFold(string(bytes.TrimSpace(value)), "close")
 		}
 	}
 }

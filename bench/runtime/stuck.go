@@ -1,0 +1,140 @@
+// Copyright The Fairlead Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"fairlead.dev/fairlead/bench/runtime/load"
+)
+
+const (
+	// stuckClients never read.
+	stuckClients = 50
+	// stuckRounds are how often others are measured without and with them.
+	stuckRounds = 5
+	// filling is how long what is sent to them may pile up.
+	filling = 1500 * time.Millisecond
+	// writeDeadline is when the runtime cuts a client that does not read, and
+	// cutPatience when it must have cut all of them.
+	writeDeadline = 10 * time.Second
+	cutPatience   = writeDeadline + 5*time.Second
+)
+
+var endless = load.Tool{Name: "endless", Arguments: `{}`}
+
+// errCutEarly means that the machine is so busy that others could not be measured
+// before the stuck clients were cut.
+var errCutEarly = errors.New("stuck clients were cut before others were measured beside them: the machine is too busy")
+
+// stuckRound is what one round found, in bytes for each stuck client.
+type stuckRound struct {
+	ratio, own, kernel float64
+	// cut is when the last of them was cut.
+	cut time.Duration
+}
+
+// stuck measures clients that never read what a tool sends without end.
+func stuck(ctx context.Context, r *rig, o options) ([]row, error) {
+	var ratios []float64
+	var last stuckRound
+	own, kernel := 0.0, 0.0
+	for i := range stuckRounds {
+		progressf("stuck: round %d of %d", i+1, stuckRounds)
+		err := r.with(ctx, fairlead.program(), "/mcp", nil, func(at load.Server) (err error) {
+			last, err = stickOnce(ctx, at, o, i == stuckRounds-1)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		ratios = append(ratios, last.ratio)
+		own, kernel = max(own, last.own), max(kernel, last.kernel)
+	}
+	slices.Sort(ratios)
+	clients := fmt.Sprintf("%d clients that never read", stuckClients)
+	return []row{
+		{
+			what: clients + ": memory of the process for each", show: kib, got: only(own),
+			must: []bar{atMost(72<<10, kib)}, aim: []bar{atMost(72<<10, kib)},
+		},
+		{
+			what: clients + ": memory of the kernel for each", show: kib, got: only(kernel),
+			must: []bar{atMost(256<<10, kib)}, aim: []bar{atMost(256<<10, kib)},
+		},
+		{
+			what: clients + fmt.Sprintf(": p99 of others, median of %d", stuckRounds), show: times, got: only(ratios[len(ratios)/2]),
+			must: []bar{atMost(1.5, times)}, aim: []bar{atMost(1.2, times)},
+		},
+		{
+			what: clients + ": all are cut after", show: inSeconds, got: only(float64(last.cut)),
+			must: []bar{atMost(float64(cutPatience), inSeconds)}, aim: []bar{atMost(float64(cutPatience), inSeconds)},
+		},
+	}, nil
+}
+
+// stickOnce measures others without and with stuck clients, and what those take.
+// It waits for their end if that is wanted.
+func stickOnce(ctx context.Context, at load.Server, o options, wait bool) (stuckRound, error) {
+	var found stuckRound
+	others := func() (load.Calls, error) {
+		return load.CallLoop(ctx, at, load.Session, echo, o.callers/4, o.duration/2)
+	}
+	quiet, err := others()
+	if err != nil {
+		return found, err
+	}
+	before, err := at.Sample(ctx, true)
+	if err != nil {
+		return found, err
+	}
+	began := time.Now()
+	clients, err := load.Stick(ctx, at, endless, stuckClients)
+	if err != nil {
+		return found, err
+	}
+	defer clients.Close()
+	if err := pause(ctx, filling); err != nil {
+		return found, err
+	}
+	after, err := at.Sample(ctx, true)
+	if err != nil {
+		return found, err
+	}
+	grown := after.Sub(before)
+	busy, err := others()
+	if err != nil {
+		return found, err
+	}
+	found = stuckRound{ratio: float64(busy.P99) / float64(quiet.P99), own: grown.RSS / stuckClients, kernel: grown.Kernel / stuckClients}
+	if after, err = at.Sample(ctx, false); err != nil {
+		return found, err
+	}
+	if after.Sockets-before.Sockets < stuckClients {
+		return found, errCutEarly
+	}
+	for wait && after.Sockets > before.Sockets && time.Since(began) < 2*cutPatience {
+		if err := pause(ctx, 200*time.Millisecond); err != nil {
+			return found, err
+		}
+		if after, err = at.Sample(ctx, false); err != nil {
+			return found, err
+		}
+	}
+	found.cut = time.Since(began)
+	return found, nil
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
