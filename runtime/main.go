@@ -97,6 +97,9 @@ func serveCommand() *cobra.Command {
 	flags.StringVar(&o.SessionKeysDir, "session-keys-dir", app.DefaultSessionKeysDir, "the folder with the session keys: current, next and previous; it may be missing")
 	flags.StringVar(&o.Listen, "listen", app.DefaultListen, "the address for clients")
 	flags.StringVar(&o.AdminListen, "admin-listen", app.DefaultAdminListen, "the address for probes and metrics")
+	flags.StringVar(&o.PeerListen, "peer-listen", "", "the address for the other replicas of the server; empty if there are none")
+	flags.StringVar(&o.PeerAddress, "peer-address", "", "the IP address at which the other replicas reach this one")
+	flags.StringVar(&o.Peers, "peers", "", "where the replicas are: host:port[,host:port...]; a name may have many addresses")
 	if err := c.MarkFlagRequired("config"); err != nil {
 		panic(err) // The flag is declared above.
 	}

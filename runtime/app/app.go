@@ -50,6 +50,11 @@ type Options struct {
 	// Listen is the address for clients, AdminListen that for probes and
 	// metrics; empty means the defaults.
 	Listen, AdminListen string
+	// PeerListen is the address for the other replicas of the server; empty means
+	// that there are none. PeerAddress is the IP address at which they reach this
+	// replica, and Peers where they are: host:port[,host:port...], with names that
+	// may have many addresses. All three are given, or none.
+	PeerListen, PeerAddress, Peers string
 	// AllowLoopback lets tools call backends on this machine, for use at a
 	// terminal.
 	AllowLoopback bool
@@ -110,9 +115,13 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	s, err := newServer(ctx, o, level, first, isLoopback(listener.Addr()))
+	peers, err := listenForPeers(ctx, o)
 	if err != nil {
 		return errors.Join(err, listener.Close(), adminListener.Close())
+	}
+	s, err := newServer(ctx, o, level, first, isLoopback(listener.Addr()), peers)
+	if err != nil {
+		return errors.Join(err, listener.Close(), adminListener.Close(), peers.close())
 	}
 	// Requests outlive ctx: whoever is being served when SIGTERM comes still
 	// gets an answer.
@@ -126,6 +135,7 @@ func Run(ctx context.Context, o Options) error {
 	group.Go(func() error { return serve(clients, listener, halt) })
 	group.Go(func() error { return serve(admin, adminListener, halt) })
 	group.Go(func() error { s.sessions.Run(base); return nil })
+	s.runPeers(base, &group, peers, halt)
 	group.Go(func() error { return s.watch(base, halt) })
 	group.Go(func() error {
 		select {
@@ -134,7 +144,7 @@ func Run(ctx context.Context, o Options) error {
 		case <-base.Done():
 		}
 		halt()
-		return errors.Join(clients.Close(), admin.Close())
+		return errors.Join(clients.Close(), admin.Close(), s.closePeers())
 	})
 	o.Logger.InfoContext(ctx, "Serving", "address", listener.Addr().String(), "adminAddress", adminListener.Addr().String(),
 		"revision", s.engine.Revision(), "tools", s.engine.Tools(), "version", o.Version)

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -45,6 +46,10 @@ type running struct {
 	ended  chan error
 	swaps  chan error
 	logger *slog.Logger // nil discards
+	drain  *Drain       // nil is a short one
+	// peerAddress and peers are empty without other replicas.
+	peerAddress netip.AddrPort
+	peers       string
 }
 
 func configuration(description string) string {
@@ -74,13 +79,21 @@ func (r *running) run(t *testing.T) *running {
 	if r.logger == nil {
 		r.logger = slog.New(slog.DiscardHandler)
 	}
+	if r.drain == nil {
+		r.drain = &Drain{Settle: time.Millisecond, Window: 20 * time.Millisecond, CallTimeout: time.Second}
+	}
+	peerListen, peerIP := "", ""
+	if r.peers != "" {
+		peerListen, peerIP = r.peerAddress.String(), r.peerAddress.Addr().String()
+	}
 	ready := make(chan struct{})
 	go func() {
 		r.ended <- Run(ctx, Options{
+			PeerListen: peerListen, PeerAddress: peerIP, Peers: r.peers,
 			ConfigFile: r.file, SecretsDir: filepath.Join(filepath.Dir(r.file), "secrets"),
 			SessionKeysDir: filepath.Join(filepath.Dir(r.file), "session-keys"),
 			Listen:         "127.0.0.1:0", AdminListen: "127.0.0.1:0", Logger: r.logger, Version: "v0.0.0-test", AllowLoopback: true,
-			Drain: &Drain{Settle: time.Millisecond, Window: 20 * time.Millisecond, CallTimeout: time.Second},
+			Drain: r.drain,
 			OnReady: func(listen, admin net.Addr) {
 				r.url, r.admin = "http://"+listen.String(), "http://"+admin.String()
 				close(ready)

@@ -29,7 +29,7 @@ func (s *server) reload(ctx context.Context) {
 	}
 	ring, ringErr := s.loadRing()
 	s.ring = ring
-	s.sealer.SetRing(s.config.UID, ring)
+	s.setRing(ctx, ring)
 	keys := s.keys.Load(s.rules())
 	var report auth.Report
 	listChanged := false
@@ -50,7 +50,9 @@ func (s *server) reload(ctx context.Context) {
 	if err != nil {
 		s.refused(ctx, err)
 	}
-	s.announce(listChanged, report.Changed)
+	if tools != nil || len(report.Changed) > 0 {
+		s.spread(listChanged, report.Changed)
+	}
 	s.hold(ctx, report, ringErr)
 	if tools != nil {
 		s.logger.InfoContext(ctx, "Applied a configuration", "revision", c.Revision, "tools", s.engine.Tools(), "listChanged", listChanged)

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -27,6 +26,7 @@ import (
 	"fairlead.dev/fairlead/runtime/internal/engine"
 	"fairlead.dev/fairlead/runtime/internal/httpserver"
 	"fairlead.dev/fairlead/runtime/internal/limit"
+	"fairlead.dev/fairlead/runtime/internal/peer"
 	"fairlead.dev/fairlead/runtime/internal/poll"
 	"fairlead.dev/fairlead/runtime/internal/session"
 	"fairlead.dev/fairlead/runtime/internal/stream"
@@ -61,6 +61,10 @@ type server struct {
 	core      *transport.Core
 	stateless *stateless.Transport
 	handler   *httpserver.Handler
+	// links are nil where there are no other replicas.
+	links *peer.Links
+	// news tells announcing that there is something to announce.
+	news news
 
 	draining    atomic.Bool
 	configError atomic.Pointer[string]
@@ -76,9 +80,10 @@ type server struct {
 	ring     keyring.Ring
 }
 
-func newServer(ctx context.Context, o Options, level *slog.LevelVar, first loaded, loopback bool) (*server, error) {
+func newServer(ctx context.Context, o Options, level *slog.LevelVar, first loaded, loopback bool, peers *peerPort) (*server, error) {
 	c := first.program.Server
 	s := &server{options: o, level: level, logger: o.Logger, loopback: loopback, started: time.Now(), sum: first.sum, config: c}
+	s.news.wake = make(chan struct{}, 1)
 	tools, err := catalog.Build(first.program, nil, s.deps())
 	if err != nil {
 		return nil, fmt.Errorf("failed to build the tools of %q: %w", o.ConfigFile, err)
@@ -96,7 +101,7 @@ func newServer(ctx context.Context, o Options, level *slog.LevelVar, first loade
 		Catalog: tools, Policy: revision.Policy, Info: revision.Info, AllowTrace: revision.AllowTrace,
 		Limits: s.limits, Observer: s.metrics, Logger: o.Logger,
 	})
-	s.sealer = session.NewSealer(c.UID, s.ring, session.NewOwner(netip.AddrPort{}))
+	s.sealer = session.NewSealer(c.UID, s.ring, session.NewOwner(peers.address()))
 	s.sessions = session.New(s.sealer, sessionOptions(c), func(era engine.Era, delta int) { s.metrics.Sessions(era.String(), delta) })
 	memory := limit.Memory(os.DirFS("/"))
 	boundHeap(memory, os.Getenv)
@@ -110,9 +115,13 @@ func newServer(ctx context.Context, o Options, level *slog.LevelVar, first loade
 		BodyBudget: bodyBudget(memory), Host: s.streams,
 	})
 	s.stateless = stateless.New(s.core)
+	if s.links, err = s.newLinks(peers); err != nil {
+		return nil, errors.Join(err, s.close(ctx))
+	}
 	s.handler = httpserver.New(httpserver.Options{
 		Core: s.core, SSE: sse.New(s.core), Streamable: streamable.New(s.core), Stateless: s.stateless,
 		Auth: s.keys, Logger: o.Logger, Access: s.access(c), InFlight: s.metrics.InFlight,
+		Router: s.router(), Vouch: s.keys.Vouch,
 	})
 	s.configured(ctx, c, first.err)
 	s.hold(ctx, report, ringErr)

@@ -59,18 +59,21 @@ func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // log lines in its course name, keeps a panic from ending the process, and logs.
 func (h *Handler) identified(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(writer http.ResponseWriter, r *http.Request) {
-		w := &statusWriter{ResponseWriter: writer}
-		id := requestID(r.Header.Get("X-Request-Id"))
-		head := w.Header()
-		head["X-Request-Id"] = []string{id}
-		head["X-Content-Type-Options"] = noSniff
-		head["Referrer-Policy"] = noReferrer
-		r = r.WithContext(transport.WithRequest(r.Context(), id, transport.SessionID(r)))
-		h.count(1)
-		defer h.count(-1)
-		defer h.done(w, r, time.Now())
-		next.ServeHTTP(w, r)
+		h.identify(next, writer, r, requestID(r.Header.Get("X-Request-Id")))
 	})
+}
+
+func (h *Handler) identify(next http.Handler, writer http.ResponseWriter, r *http.Request, id string) {
+	w := &statusWriter{ResponseWriter: writer}
+	head := w.Header()
+	head["X-Request-Id"] = []string{id}
+	head["X-Content-Type-Options"] = noSniff
+	head["Referrer-Policy"] = noReferrer
+	r = r.WithContext(transport.WithRequest(r.Context(), id, transport.SessionID(r)))
+	h.count(1)
+	defer h.count(-1)
+	defer h.done(w, r, time.Now())
+	next.ServeHTTP(w, r)
 }
 
 // done is deferred: it answers for a handler that panicked, or ends its

@@ -26,6 +26,7 @@ func (h *Handler) mcp(w http.ResponseWriter, r *http.Request) {
 			h.Stateless.Post(w, r, body)
 		case transport.Principal(r.Context()).Verifier:
 			h.Core.RefuseForbidden(w, r)
+		case h.elsewhere(w, r, body):
 		default:
 			h.Streamable.Post(w, r, body) //nolint:contextcheck // The request carries its context.
 		}
@@ -33,6 +34,7 @@ func (h *Handler) mcp(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case engine.EraOf(version, nil) == engine.EraStateless:
 			h.Stateless.RefuseMethod(w, r)
+		case h.elsewhere(w, r, nil):
 		case r.Method == http.MethodGet:
 			h.Streamable.Stream(w, r)
 		default:

@@ -44,7 +44,17 @@ func NewServer(base context.Context, h http.Handler, logger *slog.Logger) *http.
 	}
 }
 
-// Options are what a Handler needs. All are required but InFlight.
+// Router serves requests of sessions that live on other replicas; *peer.Links is
+// one.
+type Router interface {
+	// Route serves an authenticated request for an endpoint's own path that names
+	// the session with an id, and reports whether it did. body is what was read of
+	// it already, if anything.
+	Route(w http.ResponseWriter, r *http.Request, id string, body []byte) (handled bool)
+}
+
+// Options are what a Handler needs. All are required but InFlight, and Router and
+// Vouch where there are no other replicas.
 type Options struct {
 	Core       *transport.Core
 	SSE        *sse.Transport
@@ -53,6 +63,10 @@ type Options struct {
 	Auth       auth.Authenticator
 	Logger     *slog.Logger
 	Access     Access
+	// Router knows the sessions of other replicas.
+	Router Router
+	// Vouch gives a principal whom another replica has let in as it is known here.
+	Vouch func(auth.Principal) (auth.Principal, error)
 	// InFlight is told of each request that begins (1) or ends (-1).
 	InFlight func(delta int)
 }
@@ -127,24 +141,10 @@ func (h *Handler) bounded(next http.Handler) http.Handler {
 	})
 }
 
-// route finds the endpoint, authenticates and serves. Every endpoint is also
-// served below the prefix of the exposure.
+// route finds the endpoint, authenticates and serves.
 func (h *Handler) route(w http.ResponseWriter, r *http.Request) {
-	path := r.URL.Path
-	if prefix := h.access.Load().prefix; prefix != "" {
-		if below, ok := strings.CutPrefix(path, prefix); ok && strings.HasPrefix(below, "/") {
-			path = below
-		}
-	}
-	var serve http.HandlerFunc
-	switch path {
-	case "/mcp":
-		serve = h.mcp
-	case "/sse":
-		serve = h.SSE.Stream
-	case "/messages":
-		serve = h.SSE.Message
-	default:
+	r, serve := h.endpoint(r)
+	if serve == nil {
 		h.Core.Refuse(w, r, transport.Refusal{Status: http.StatusNotFound, Code: "not_found", Message: "the endpoints are /mcp and /sse"})
 		return
 	}
@@ -153,9 +153,54 @@ func (h *Handler) route(w http.ResponseWriter, r *http.Request) {
 		h.Core.RefuseCredentials(w, r, err)
 		return
 	}
-	if principal.Verifier && (path != "/mcp" || r.Method != http.MethodPost) {
+	if principal.Verifier && (r.URL.Path != "/mcp" || r.Method != http.MethodPost) {
 		h.Core.RefuseForbidden(w, r)
 		return
 	}
 	serve(w, r)
+}
+
+// endpoint finds what serves a request, nil if nothing does, and gives the request
+// the endpoint's own path: every one is also served below the prefix of the
+// exposure.
+func (h *Handler) endpoint(r *http.Request) (*http.Request, http.HandlerFunc) {
+	if prefix := h.access.Load().prefix; prefix != "" {
+		if below, ok := strings.CutPrefix(r.URL.Path, prefix); ok && strings.HasPrefix(below, "/") {
+			own := *r.URL
+			own.Path = below
+			r = r.WithContext(r.Context())
+			r.URL = &own
+		}
+	}
+	switch r.URL.Path {
+	case "/mcp":
+		return r, h.mcp
+	case "/sse":
+		return r, h.sse
+	case "/messages":
+		return r, h.messages
+	default:
+		return r, nil
+	}
+}
+
+// elsewhere serves what belongs to another replica.
+func (h *Handler) elsewhere(w http.ResponseWriter, r *http.Request, body []byte) bool {
+	if h.Router == nil || transport.IsForwarded(r.Context()) {
+		return false
+	}
+	id := transport.SessionID(r)
+	return id != "" && h.Router.Route(w, r, id, body)
+}
+
+func (h *Handler) sse(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet || !h.elsewhere(w, r, nil) {
+		h.SSE.Stream(w, r)
+	}
+}
+
+func (h *Handler) messages(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost || !h.elsewhere(w, r, nil) {
+		h.SSE.Message(w, r)
+	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"fairlead.dev/fairlead/runtime/internal/engine"
+	"fairlead.dev/fairlead/runtime/internal/peer"
 	"fairlead.dev/fairlead/runtime/internal/stream"
 	"fairlead.dev/fairlead/runtime/internal/tool"
 )
@@ -30,6 +31,10 @@ var (
 var (
 	// eras are the labels of engine.Era.
 	eras = []string{engine.EraSSE.String(), engine.EraStreamable.String(), engine.EraStateless.String()}
+	// forwardOutcomes are the labels of requests that were forwarded.
+	forwardOutcomes = []string{
+		peer.OutcomeAnswered, peer.OutcomeGone, peer.OutcomeUnreachable, peer.OutcomeBusy, peer.OutcomeLost, peer.OutcomeCancelled,
+	}
 	// outcomes are the labels of calls that ended.
 	outcomes = []string{
 		tool.OutcomeOK, tool.OutcomeToolError, tool.OutcomeError, tool.OutcomeTimeout, tool.OutcomeCancelled, tool.OutcomeBusy,
@@ -53,6 +58,8 @@ type Metrics struct {
 	rejections *family[prometheus.Counter]
 	refusals   map[string]*family[prometheus.Counter]
 	inFlight   prometheus.Gauge
+	forwarded  *family[prometheus.Counter]
+	peers      prometheus.Gauge
 	outbox     prometheus.Gauge
 
 	// settingUp serializes what a new configuration changes.
@@ -83,6 +90,7 @@ func New(reg prometheus.Registerer, version string) *Metrics {
 	errs := r.counters("fairlead_sse_errors_total", "Errors on event streams, by kind.", "error_type")
 	sessions := r.gauges("fairlead_sessions", "Sessions that exist now, by the era of the protocol.", "era")
 	rejections := r.counters("fairlead_rejections_total", "HTTP requests that were refused, by the code in the answer's body.", "reason")
+	forwarded := r.counters("fairlead_forwarded_requests_total", "Requests of sessions on other replicas, by what came of forwarding them.", "outcome")
 	refusals := r.counters("fairlead_message_errors_total", "MCP messages that were answered with an error instead of being run, by the era of the protocol and the kind of error.", "era", "kind")
 	m := &Metrics{
 		streams:     newFamily(maxWords, isWord, vec1(streams.WithLabelValues), eras...),
@@ -96,6 +104,8 @@ func New(reg prometheus.Registerer, version string) *Metrics {
 		clientsVec:  r.counters("fairlead_clients_total", "Clients that introduced themselves, by the era of the protocol and the name that they gave.", "era", "client"),
 		rejections:  newFamily(maxWords, isWord, vec1(rejections.WithLabelValues)),
 		inFlight:    r.gauge("fairlead_requests_in_flight", "HTTP requests that are being answered, event streams included."),
+		forwarded:   newFamily(maxWords, isWord, vec1(forwarded.WithLabelValues), forwardOutcomes...),
+		peers:       r.gauge("fairlead_peers", "Other replicas of the server that are ready, as this one knows them."),
 		outbox:      r.gauge("fairlead_outbox_bytes", "Bytes that wait in the outboxes of all event streams."),
 		toolCalls:   r.counters("fairlead_tool_calls_total", "Calls of tools that ended, by outcome.", "tool", "outcome"),
 		toolSeconds: r.histograms("fairlead_tool_duration_seconds", "How long calls of tools took, the wait for a free slot included.", callBuckets, "tool"),
@@ -220,6 +230,12 @@ func (m *Metrics) Sessions(era string, n int) { m.sessions.get(era).Add(float64(
 // InFlight adds n, which may be negative, to the requests that are being
 // answered.
 func (m *Metrics) InFlight(n int) { m.inFlight.Add(float64(n)) }
+
+// Forwarded implements peer.Observer.
+func (m *Metrics) Forwarded(outcome string) { m.forwarded.get(outcome).Inc() }
+
+// Peers implements peer.Observer.
+func (m *Metrics) Peers(n int) { m.peers.Set(float64(n)) }
 
 // OutboxBytes adds n, which may be negative, to the bytes that wait in the
 // outboxes of all event streams.

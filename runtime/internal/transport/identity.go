@@ -26,6 +26,8 @@ type request struct {
 	// by can tell again who sends the request, and found it in generation.
 	by         auth.Authenticator
 	generation uint64
+	// forwarded says that the client's socket is another replica's.
+	forwarded bool
 }
 
 // Value implements context.Context.
@@ -46,6 +48,20 @@ func requestOf(ctx context.Context) *request {
 // log lines in its course; see LogAttrs. The session may be empty.
 func WithRequest(ctx context.Context, id, session string) context.Context {
 	return &request{Context: ctx, id: id, session: session}
+}
+
+// MarkForwarded notes that a peer forwards a request, in its context, which must be
+// WithRequest's and not shared yet: the client's socket is counted there.
+func MarkForwarded(ctx context.Context) {
+	if r := requestOf(ctx); r != nil {
+		r.forwarded = true
+	}
+}
+
+// IsForwarded reports what MarkForwarded has noted.
+func IsForwarded(ctx context.Context) bool {
+	r := requestOf(ctx)
+	return r != nil && r.forwarded
 }
 
 // Origin is what log lines name of a request that opened something which

@@ -124,11 +124,14 @@ func (c *Core) Go(run func()) { c.calls.Go(run) }
 func (c *Core) Wait() { c.calls.Wait() }
 
 // OpenStream reserves a place for a stream, or refuses the request and returns
-// false.
+// false. What a peer forwards has its place there.
 func (c *Core) OpenStream(w http.ResponseWriter, r *http.Request) (release func(), ok bool) {
 	if c.Leaving() {
 		c.RefuseLeaving(w, r)
 		return nil, false
+	}
+	if IsForwarded(r.Context()) {
+		return func() {}, true
 	}
 	release, err := c.streams.Stream()
 	if err == nil {

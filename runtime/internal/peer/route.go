@@ -1,0 +1,139 @@
+// Copyright The Fairlead Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package peer
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"fairlead.dev/fairlead/runtime/internal/transport"
+)
+
+// maxTries bounds the replicas that one request is offered to: the owner, the one
+// that took the session over, and the one that took it from there.
+const maxTries = 3
+
+// Route serves a request that names a session on another replica, and reports
+// whether it did: what belongs here, and what no replica made, is the transports'
+// to answer. The request is authenticated, its path is an endpoint's own, and body
+// is what was read of it already, if anything.
+//
+// An id that was not sealed by this server for this principal never causes a
+// connection. The answer is 404 only on evidence that no replica has the session,
+// otherwise 503 with Retry-After. A request of which a byte has left is not sent
+// again.
+func (l *Links) Route(w http.ResponseWriter, r *http.Request, id string, body []byte) (handled bool) {
+	p := transport.Principal(r.Context())
+	owner, key, ok := l.Sealer.Open(id, p.Key)
+	if !ok || l.Sessions.Has(key) {
+		return false
+	}
+	e := &envelope{Key: key, Forwarded: Forwarded{
+		Principal: p, RequestID: w.Header().Get("X-Request-Id"), ClientAddr: r.RemoteAddr, Hops: 1,
+	}}
+	first, moved := l.Sessions.Where(key)
+	if !moved {
+		if owner == l.self || !owner.Addr.IsValid() {
+			return false
+		}
+		if first, moved = l.moved.get(key); !moved {
+			first, e.Boot = owner.Addr, owner.Boot
+		}
+	}
+	f := &forwarding{links: l, w: w, r: r, envelope: e, content: body, path: r.URL.Path}
+	// A 2024 client that comes back to a session that is gone gets a new one here,
+	// and is told so: a status would only make it give up.
+	if r.Method == http.MethodGet && r.URL.Path == ssePath {
+		return f.offer(r.Context(), first)
+	}
+	if r.Method == http.MethodPost && body == nil {
+		read, release, ok := l.Core.ReadBody(w, r)
+		if !ok {
+			return true
+		}
+		defer release()
+		f.content = read
+	}
+	if !f.offer(r.Context(), first) {
+		f.refuse()
+	}
+	return true
+}
+
+// ssePath is the endpoint of HTTP+SSE's streams.
+const ssePath = "/sse"
+
+// offer forwards to the first replica, and to where that leads. It reports false
+// if none served the request.
+func (f *forwarding) offer(ctx context.Context, to netip.AddrPort) bool {
+	if f.r.Method == http.MethodGet {
+		release, ok := f.links.Core.OpenStream(f.w, f.r)
+		if !ok {
+			f.result.served = true
+			return true
+		}
+		defer release()
+	}
+	searched := false
+	for range maxTries {
+		f.result = f.to(ctx, to)
+		switch {
+		case f.result.served:
+			return true
+		case f.result.moved.IsValid():
+			to = f.result.moved
+			f.links.moved.put(f.envelope.Key, to)
+		case searched || f.result.err == errBusy: //nolint:errorlint // It is never wrapped.
+			return false
+		default:
+			searched = true
+			f.links.moved.forget(f.envelope.Key)
+			if !f.search(ctx, &to) {
+				return false
+			}
+		}
+		f.envelope.Boot = [8]byte{}
+	}
+	return false
+}
+
+// search looks for whom the session was handed to, since the replica that should
+// have it has not.
+func (f *forwarding) search(ctx context.Context, to *netip.AddrPort) bool {
+	l := f.links
+	l.wake()
+	if l.members.absent(*to) {
+		f.result.gone = true
+	}
+	at, certain := l.find(ctx, f.envelope.Key, *to)
+	if !at.IsValid() {
+		f.result.gone = f.result.gone && certain
+		return false
+	}
+	l.moved.put(f.envelope.Key, at)
+	*to = at
+	return true
+}
+
+// refuse answers for what no replica has served.
+func (f *forwarding) refuse() {
+	l := f.links
+	outcome := OutcomeUnreachable
+	no := transport.Refusal{
+		Status: http.StatusServiceUnavailable, Code: "owner_unreachable", RetryAfter: time.Second,
+		Message: "the replica that has this session cannot be reached now; try again",
+	}
+	switch {
+	case f.result.gone:
+		l.Observer.Forwarded(OutcomeGone)
+		l.Core.RefuseUnknownSession(f.w, f.r)
+		return
+	case f.result.err == errBusy: //nolint:errorlint // It is never wrapped.
+		outcome, no.Code, no.Message = OutcomeBusy, "overloaded", "too many requests are on their way to the replica that has this session; try again"
+	}
+	l.Observer.Forwarded(outcome)
+	l.Core.Refuse(f.w, f.r, no)
+}

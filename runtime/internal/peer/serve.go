@@ -1,0 +1,279 @@
+// Copyright The Fairlead Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package peer
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"fairlead.dev/fairlead/runtime/internal/peer/mux"
+	"fairlead.dev/fairlead/runtime/internal/session"
+)
+
+const (
+	// documentTimeout bounds how long a document of a peer may take to arrive.
+	documentTimeout = 5 * time.Second
+	// maxConnections bounds the connections of all peers together. Beyond, the port
+	// takes no more until some end.
+	maxConnections = 1024
+)
+
+// Serve serves peers on a listener until Close or ctx ends, which also ends what
+// their requests run, and returns when all of that is over.
+func (l *Links) Serve(ctx context.Context, listener net.Listener, h Handler) error {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(ctx, func() { _ = listener.Close() })
+	var serving sync.WaitGroup
+	defer serving.Wait()
+	defer stop()
+	defer cancel()
+	l.mu.Lock()
+	l.handler, l.halt = h, cancel
+	l.mu.Unlock()
+	free := make(chan struct{}, maxConnections)
+	for {
+		free <- struct{}{}
+		c, err := listener.Accept()
+		switch {
+		case err == nil:
+			serving.Go(func() {
+				l.welcome(ctx, c)
+				<-free
+			})
+		case ctx.Err() != nil:
+			return nil
+		case isTemporary(err):
+			<-free
+			l.Logger.WarnContext(ctx, "Failed to take a peer's connection, going on", "error", err)
+			if !pause(ctx) {
+				return nil
+			}
+		default:
+			return fmt.Errorf("failed to serve peers on %q: %w", listener.Addr(), err)
+		}
+	}
+}
+
+// isTemporary reports that there are too few descriptors or buffers just now.
+func isTemporary(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ECONNABORTED)
+}
+
+// pause reports false if ctx ended before.
+func pause(ctx context.Context) bool {
+	timer := time.NewTimer(minPeriod)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// Close ends Serve and all that it serves.
+func (l *Links) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.halt != nil {
+		l.halt()
+	}
+	return nil
+}
+
+// welcome serves a connection whose other side proves that it is a peer.
+func (l *Links) welcome(ctx context.Context, raw net.Conn) {
+	id := l.identity.Load()
+	if tcp, ok := raw.(*net.TCPConn); ok {
+		// Without it, a peer's machine that is gone is found later.
+		_ = tcp.SetKeepAliveConfig(keepAlive)
+	}
+	c := tls.Server(raw, id.config)
+	proving, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	err := errNotPeer
+	if id.usable() {
+		err = c.HandshakeContext(proving)
+	}
+	if err != nil {
+		l.Logger.DebugContext(ctx, "Refused a connection at the peers' port", "from", raw.RemoteAddr().String(), "error", err)
+		_ = raw.Close()
+		return
+	}
+	state := c.ConnectionState()
+	mux.Serve(ctx, c, mux.ServerOptions{Handler: l, TLS: &state, Logger: l.Logger})
+}
+
+// ServeHTTP implements http.Handler for peers. Whoever comes this far holds a key of
+// the ring of when the connection was opened.
+func (l *Links) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !l.identity.Load().accepts(r.TLS) {
+		refuse(w, http.StatusMisdirectedRequest, verdictKey, netip.AddrPort{})
+		return
+	}
+	if value := r.Header.Get(forwardHeader); value != "" {
+		l.serveForwarded(w, r, value)
+		return
+	}
+	if r.Method != http.MethodPost {
+		http.Error(w, "only POST is served here", http.StatusMethodNotAllowed)
+		return
+	}
+	// Without deadlines there is no connection that could be slow.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(documentTimeout))
+	switch r.URL.Path {
+	case statusPath:
+		l.serveStatus(w, r)
+	case findPath:
+		l.serveFind(w, r)
+	case adoptPath:
+		l.serveAdopt(w, r)
+	default:
+		http.Error(w, "unknown path", http.StatusNotFound)
+	}
+}
+
+// refuse says why what was forwarded is not served here.
+func refuse(w http.ResponseWriter, code int, verdict string, moved netip.AddrPort) {
+	h := w.Header()
+	h.Set(verdictHeader, verdict)
+	if moved.IsValid() {
+		h.Set(movedHeader, moved.String())
+	}
+	h.Set("Content-Length", "0")
+	w.WriteHeader(code)
+}
+
+// serveForwarded serves what a peer forwards, or says where else it belongs.
+func (l *Links) serveForwarded(w http.ResponseWriter, r *http.Request, value string) {
+	e, err := decodeEnvelope(value)
+	if err != nil || e.Hops < 1 || e.Hops > maxHops {
+		refuse(w, http.StatusBadRequest, verdictUnread, netip.AddrPort{})
+		return
+	}
+	if e.Boot != ([8]byte{}) && e.Boot != l.self.Boot {
+		refuse(w, http.StatusNotFound, verdictGone, netip.AddrPort{})
+		return
+	}
+	if !l.Sessions.Has(e.Key) {
+		to, moved := l.Sessions.Where(e.Key)
+		switch {
+		case moved && e.Hops < maxHops:
+			e.Hops++
+			l.forwardOn(r.Context(), w, r, &e, to)
+			return
+		case moved:
+			refuse(w, http.StatusServiceUnavailable, verdictMoved, to)
+			return
+		case e.Boot == ([8]byte{}), r.URL.Path == ssePath:
+			refuse(w, http.StatusNotFound, verdictGone, netip.AddrPort{})
+			return
+		default:
+			// It was here and has ended, of which nobody knows more.
+			l.Core.RefuseUnknownSession(w, r)
+			return
+		}
+	}
+	r.Header.Del(forwardHeader)
+	r.RemoteAddr = e.ClientAddr
+	l.handler.ServeForwarded(w, r, e.Forwarded)
+}
+
+// forwardOn passes a request on to the replica that took its session over.
+func (l *Links) forwardOn(ctx context.Context, w http.ResponseWriter, r *http.Request, e *envelope, to netip.AddrPort) {
+	var content []byte
+	if r.Method == http.MethodPost {
+		read, release, ok := l.Core.ReadBody(w, r)
+		if !ok {
+			return
+		}
+		defer release()
+		content = read
+	}
+	w.Header().Set(movedHeader, to.String())
+	f := &forwarding{links: l, w: w, r: r, envelope: e, content: content, path: r.URL.Path}
+	switch out := f.to(ctx, to); {
+	case out.served:
+	case out.verdict == verdictMoved:
+		refuse(w, http.StatusServiceUnavailable, verdictMoved, out.moved)
+	case out.gone:
+		refuse(w, http.StatusNotFound, verdictGone, netip.AddrPort{})
+	default:
+		w.Header().Del(movedHeader)
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "the replica that took the session over cannot be reached", http.StatusServiceUnavailable)
+	}
+}
+
+// read reads a document of a peer, or refuses it and returns false.
+func read(w http.ResponseWriter, r *http.Request, most int64, into any) bool {
+	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, most))
+	if err := decoder.Decode(into); err != nil {
+		http.Error(w, "the document cannot be read: "+err.Error(), http.StatusBadRequest)
+		return false
+	}
+	return true
+}
+
+func reply(w http.ResponseWriter, document any) {
+	// What is answered here can be encoded.
+	text, _ := json.Marshal(document)
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
+	// A peer that is gone learns nothing, and needs nothing.
+	_, _ = w.Write(text)
+}
+
+func (l *Links) serveStatus(w http.ResponseWriter, r *http.Request) {
+	var theirs status
+	if !read(w, r, maxAnswer, &theirs) {
+		return
+	}
+	l.hear(theirs)
+	reply(w, l.status())
+}
+
+func (l *Links) serveFind(w http.ResponseWriter, r *http.Request) {
+	var q question
+	if !read(w, r, maxAnswer, &q) {
+		return
+	}
+	var key session.Key
+	if n, err := hex.Decode(key[:], []byte(q.Key[:min(len(q.Key), 2*len(key))])); err != nil || n != len(key) {
+		http.Error(w, "the key cannot be read", http.StatusBadRequest)
+		return
+	}
+	p := place{Here: l.Sessions.Has(key)}
+	if !p.Here {
+		p.Moved, _ = l.Sessions.Where(key)
+	}
+	reply(w, p)
+}
+
+func (l *Links) serveAdopt(w http.ResponseWriter, r *http.Request) {
+	var s session.Snapshot
+	if !read(w, r, maxSnapshot, &s) {
+		return
+	}
+	if l.leaving.Load() || l.Core.Leaving() {
+		http.Error(w, "this replica takes leave", http.StatusServiceUnavailable)
+		return
+	}
+	if _, err := l.Sessions.Adopt(s); err != nil {
+		http.Error(w, err.Error(), http.StatusConflict)
+		return
+	}
+	reply(w, struct{}{})
+}
