@@ -22,6 +22,9 @@ type notes struct {
 	turn chan struct{}
 	last float64
 	any  bool
+	// many is whether there was one before, and slab what is left for the next.
+	many bool
+	slab []byte
 }
 
 // enter waits for its turn; false means that the call is over.
@@ -69,6 +72,26 @@ func (n *notes) close(ctx context.Context) {
 	}
 }
 
+// slab is how much is allocated at once for notifications that come in bursts, in
+// bytes.
+const slab = 2 << 10
+
+// room gives an empty slice with a capacity of size bytes; only who has the turn
+// asks. From the second on, small ones share memory, which they hold together no
+// longer than each would alone: they come and go in bursts.
+func (n *notes) room(size int) []byte {
+	if !n.many || size > slab/4 {
+		n.many = true
+		return make([]byte, 0, size)
+	}
+	if len(n.slab) < size {
+		n.slab = make([]byte, slab)
+	}
+	b := n.slab[:0:size]
+	n.slab = n.slab[size:]
+	return b
+}
+
 // rises reports whether p is more than all before; only who has the turn asks.
 func (n *notes) rises(p float64) bool {
 	if n.any && p <= n.last {
@@ -103,7 +126,7 @@ func (s *toolSink) Progress(ctx context.Context, p tool.Progress) error {
 	if c.fold == "" {
 		c.fold = string(c.progressToken)
 	}
-	b := make([]byte, 0, 128+len(c.progressToken)+len(p.Message))
+	b := c.notes.room(128 + len(c.progressToken) + len(p.Message))
 	b = append(b, `{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":`...)
 	b = append(b, c.progressToken...)
 	b = appendNumber(append(b, `,"progress":`...), p.Progress)
