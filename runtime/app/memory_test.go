@@ -38,6 +38,17 @@ func TestBoundHeap(t *testing.T) {
 	}
 }
 
+//nolint:paralleltest // The pace is the process's.
+func TestPaceCollector(t *testing.T) {
+	for env, want := range map[string]int{"": garbage, "50": 123} {
+		before := debug.SetGCPercent(123)
+		paceCollector(func(string) string { return env })
+		if got := debug.SetGCPercent(before); got != want {
+			t.Errorf("with GOGC=%q the pace is %d, want %d", env, got, want)
+		}
+	}
+}
+
 func TestBodyBudget(t *testing.T) {
 	t.Parallel()
 	for memory, want := range map[int64]int64{0: 0, 256 << 20: 64 << 20} {

@@ -105,6 +105,7 @@ func newServer(ctx context.Context, o Options, level *slog.LevelVar, first loade
 	s.sessions = session.New(s.sealer, sessionOptions(c), func(era engine.Era, delta int) { s.metrics.Sessions(era.String(), delta) })
 	memory := limit.Memory(os.DirFS("/"))
 	boundHeap(memory, os.Getenv)
+	paceCollector(os.Getenv)
 	if s.poller, err = poll.New(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return nil, err
 	}
