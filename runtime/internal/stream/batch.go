@@ -236,6 +236,6 @@ func (o *Outbox) spent() bool {
 // releaseLocked gives the place of what was written to those who wait.
 func (o *Outbox) releaseLocked() {
 	o.countLocked(-o.taken)
-	o.taken = 0
+	o.taken, o.folded = 0, 0
 	o.admitLocked()
 }

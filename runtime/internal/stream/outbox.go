@@ -37,6 +37,7 @@ type Outbox struct {
 	waiters []*waiter
 	bytes   int // what is queued, and what the writer has taken
 	taken   int // of these, what the writer has
+	folded  int // what was folded away since the writer took something
 	writer  writer
 	busy    bool // the writer is at work, or was told to begin
 	dirty   uint32
@@ -259,9 +260,11 @@ func (o *Outbox) drop() {
 }
 
 // fitsLocked reports whether there is place for m, which an empty outbox always
-// has.
+// has. What was folded away takes place too, until the writer goes on: a sender
+// that only ever replaces its own message would never wait for a client that does
+// not read.
 func (o *Outbox) fitsLocked(m Message) bool {
-	return o.bytes == 0 || o.bytes+m.size() <= o.limit
+	return o.bytes == 0 || o.bytes+o.folded+m.size() <= o.limit
 }
 
 func (o *Outbox) pushLocked(e entry) {
@@ -285,6 +288,7 @@ func (o *Outbox) foldLocked(m Message) (folded bool) {
 		return false
 	}
 	o.countLocked(-line[i].size())
+	o.folded += line[i].size()
 	o.queue.entries = slices.Delete(line, i, i+1)
 	o.admitLocked()
 	if len(o.queue.entries) == 0 {

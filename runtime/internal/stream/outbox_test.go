@@ -120,6 +120,30 @@ func TestOutboxFoldsOnlyUnderPressure(t *testing.T) {
 			}
 		})
 	}
+	t.Run("who only replaces what it sent waits too", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			o := NewOutbox(0, nil)
+			sent := 0
+			go func() {
+				for o.Send(t.Context(), progress("p", 1)) == nil {
+					sent++
+				}
+			}()
+			synctest.Wait()
+			// Above half of the outbox each message replaces one.
+			if sent != DefaultLimit>>10 {
+				t.Errorf("%d messages were sent to a client that does not read, want %d", sent, DefaultLimit>>10)
+			}
+			before := sent
+			one(o)
+			synctest.Wait()
+			if sent == before {
+				t.Error("the sender waits though the writer went on")
+			}
+			o.Close(ClientGone)
+		})
+	})
 	t.Run("another call's token of the same name", func(t *testing.T) {
 		t.Parallel()
 		o := NewOutbox(0, nil)

@@ -77,7 +77,7 @@ func (t *Transport) Stream(w http.ResponseWriter, r *http.Request) {
 	t.senders.Store(s, out)
 	// The request's context would keep all of the request for as long as the stream.
 	origin := transport.OriginOf(r.Context())
-	ended := func(reason stream.CloseReason) {
+	ended := func(reason stream.CloseReason) { //nolint:contextcheck // What is logged at the end is not within the request.
 		s.Close(reason)
 		t.senders.Delete(s)
 		release()
