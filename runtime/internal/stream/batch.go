@@ -34,16 +34,17 @@ func (l *line) free() {
 	lines.Put(l)
 }
 
-// cut takes the first messages of up to chunk bytes, at least one. The rest is
-// nil if that is all.
+// cut takes the first messages that are up to chunk bytes on the wire, at least
+// one. The rest is nil if that is all.
 func (l *line) cut() (first, rest *line, size int) {
-	n := 0
+	n, encoded := 0, 0
 	for n < len(l.entries) {
-		more := l.entries[n].size()
-		if n > 0 && size+more > chunk {
+		m := &l.entries[n].Message
+		encoded += m.encoded()
+		if n > 0 && encoded > chunk {
 			break
 		}
-		size += more
+		size += m.size()
 		n++
 	}
 	if n == len(l.entries) {
@@ -123,7 +124,7 @@ func (b *batch) encode(o *Options) {
 func (b *batch) reserve() {
 	size := 0
 	for i := range b.line.entries {
-		size += b.line.entries[i].size()
+		size += b.line.entries[i].encoded()
 	}
 	if size > cap(b.buffer) {
 		b.buffer = make([]byte, 0, max(size, minBuffer))

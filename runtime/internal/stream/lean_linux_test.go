@@ -652,7 +652,7 @@ func TestLeanBurstIsFewWrites(t *testing.T) {
 		t.Fatal("a writer is at work")
 	}
 	var want strings.Builder
-	for i := range 200 {
+	for i := range 100 {
 		send(t, l.out, fmt.Sprint(i))
 		fmt.Fprintf(&want, "data: %d\n\n", i)
 	}
@@ -667,7 +667,7 @@ func TestLeanBurstIsFewWrites(t *testing.T) {
 		b.written(silent{})
 	}
 	if writes != 1 {
-		t.Errorf("%d writes for a burst of 200, want 1", writes)
+		t.Errorf("%d writes for a burst of 100, want 1", writes)
 	}
 	l.reads(t, want.String())
 }

@@ -48,12 +48,16 @@ type Log interface {
 	Keep(m Message) (id string)
 }
 
-// overhead is what a message costs beside its data: framing and bookkeeping.
-const overhead = 128
+// overhead is what a message costs in an outbox beside its data, framing what it
+// costs on the wire, both in bytes and roughly.
+const (
+	overhead = 128
+	framing  = 40
+)
 
-func (m Message) size() int {
-	return len(m.Data) + len(m.Event) + overhead
-}
+func (m *Message) size() int { return len(m.Data) + len(m.Event) + overhead }
+
+func (m *Message) encoded() int { return len(m.Data) + len(m.Event) + framing }
 
 // CloseReason says why a stream ended. It is a label of logs and metrics.
 type CloseReason string

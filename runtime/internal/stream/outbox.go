@@ -10,18 +10,13 @@ import (
 	"time"
 )
 
-// DefaultLimit is the size of an outbox in bytes (64 KiB); messages fold above
-// half of that.
-const DefaultLimit = 64 << 10
+// DefaultLimit is the size of an outbox in bytes (48 KiB). Above two thirds of an
+// outbox messages fold (32 KiB).
+const DefaultLimit = 48 << 10
 
-// chunk is how much a writer takes at once, in bytes: enough for one write to be
+// chunk is how much a writer takes at once, in bytes on the wire: enough for one write to be
 // cheap, and so little that a writer that is stuck holds no second outbox.
-const chunk = 32 << 10
-
-// foldPause is how long a sender waits whose message took the place of an older
-// one. Nothing else would hold a tool up that reports without end to a client
-// that does not read: it would use a processor up for what nobody sees.
-const foldPause = 10 * time.Millisecond
+const chunk = 16 << 10
 
 // Outbox is the bounded queue between the senders of a stream and its writer.
 // It bounds bytes, not messages; one message that is larger than the whole
@@ -68,7 +63,7 @@ type waiter struct {
 
 var _ Stream = (*Outbox)(nil)
 
-// NewOutbox makes an outbox of limit bytes whose messages fold above half of
+// NewOutbox makes an outbox of limit bytes whose messages fold above two thirds of
 // that. A limit of zero means DefaultLimit. count, which may be nil, is told of
 // the bytes that the outbox takes on, or lets go (negative); it must not wait.
 func NewOutbox(limit int, count func(delta int)) *Outbox {
@@ -89,13 +84,10 @@ func (o *Outbox) Send(ctx context.Context, m Message) error {
 		return &ClosedError{Reason: o.reason}
 	}
 	e := entry{Message: m, since: time.Now()}
-	folded := o.foldLocked(m)
+	o.foldLocked(m)
 	if len(o.waiters) == 0 && o.fitsLocked(m) {
 		o.pushLocked(e)
 		o.unlockAndWake(false)
-		if folded {
-			pause(ctx)
-		}
 		return nil
 	}
 	w := &waiter{entry: e, admitted: make(chan error, 1)}
@@ -106,16 +98,6 @@ func (o *Outbox) Send(ctx context.Context, m Message) error {
 		return err
 	case <-ctx.Done():
 		return o.giveUp(ctx, w)
-	}
-}
-
-// pause waits for foldPause, or until ctx ends.
-func pause(ctx context.Context) {
-	timer := time.NewTimer(foldPause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
 	}
 }
 
@@ -278,14 +260,14 @@ func (o *Outbox) pushLocked(e entry) {
 
 // foldLocked drops the older message that m replaces. The newer one is queued
 // at the end, so that it does not overtake what its group sent between them.
-func (o *Outbox) foldLocked(m Message) (folded bool) {
-	if m.Fold == "" || o.queue == nil || o.bytes <= o.limit/2 {
-		return false
+func (o *Outbox) foldLocked(m Message) {
+	if m.Fold == "" || o.queue == nil || o.bytes <= o.limit/3*2 {
+		return
 	}
 	line := o.queue.entries
 	i := slices.IndexFunc(line, func(q entry) bool { return q.Fold == m.Fold && q.Group == m.Group })
 	if i < 0 {
-		return false
+		return
 	}
 	o.countLocked(-line[i].size())
 	o.folded += line[i].size()
@@ -295,7 +277,6 @@ func (o *Outbox) foldLocked(m Message) (folded bool) {
 		o.queue.free()
 		o.queue = nil
 	}
-	return true
 }
 
 // admitLocked moves waiters into the queue while they fit, in order.
