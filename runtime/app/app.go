@@ -130,9 +130,10 @@ func Run(ctx context.Context, o Options) error {
 	clients := httpserver.NewServer(base, s.handler, o.Logger)
 	admin := httpserver.NewServer(base, s.adminHandler(), o.Logger)
 	admin.WriteTimeout = 30 * time.Second
+	parked := s.park(listener, clients)
 
 	var group errgroup.Group
-	group.Go(func() error { return serve(clients, listener, halt) })
+	group.Go(func() error { return serve(clients, parked, halt) })
 	group.Go(func() error { return serve(admin, adminListener, halt) })
 	group.Go(func() error { s.sessions.Run(base); return nil })
 	s.runPeers(base, &group, peers, halt)
@@ -140,7 +141,7 @@ func Run(ctx context.Context, o Options) error {
 	group.Go(func() error {
 		select {
 		case <-ctx.Done():
-			s.leave(base, clients)
+			s.leave(base, clients, parked)
 		case <-base.Done():
 		}
 		halt()

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"fairlead.dev/fairlead/runtime/internal/park"
 	"fairlead.dev/fairlead/runtime/internal/stream"
 )
 
@@ -20,7 +21,7 @@ type leaver interface {
 }
 
 // leave is the drain: see Run. ctx ends it at once.
-func (s *server) leave(ctx context.Context, clients *http.Server) {
+func (s *server) leave(ctx context.Context, clients *http.Server, parked *park.Listener) {
 	d := s.drain.Load()
 	if s.options.Drain != nil {
 		d = s.options.Drain
@@ -40,14 +41,14 @@ func (s *server) leave(ctx context.Context, clients *http.Server) {
 	for _, l := range s.leavers() {
 		l.Leave(stream.Drain)
 	}
-	s.finish(ctx, clients, deadline)
+	s.finish(ctx, clients, parked, deadline)
 	s.logger.InfoContext(ctx, "Left")
 }
 
 // finish answers what runs until the deadline, and whoever still comes: only
 // then is the port closed. After that there is as long as it takes to write
 // what is left.
-func (s *server) finish(ctx context.Context, clients *http.Server, deadline time.Time) {
+func (s *server) finish(ctx context.Context, clients *http.Server, parked *park.Listener, deadline time.Time) {
 	calls, cancelCalls := context.WithDeadline(ctx, deadline)
 	defer cancelCalls()
 	if err := s.handler.Quiet(calls); err != nil {
@@ -60,6 +61,9 @@ func (s *server) finish(ctx context.Context, clients *http.Server, deadline time
 	defer cancelRest()
 	written := make(chan error, 1)
 	go func() { written <- s.streams.Close(rest) }()
+	if err := parked.Drain(rest); err != nil {
+		s.logger.WarnContext(ctx, "Leaving: requests still run on connections that were idle")
+	}
 	if err := clients.Shutdown(rest); err != nil {
 		s.logger.WarnContext(ctx, "Leaving: cut the requests that still ran", "error", err)
 	}

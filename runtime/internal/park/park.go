@@ -33,8 +33,10 @@ const (
 	// Traefik 90 s), so that it is they who close first.
 	DefaultIdle   = 620 * time.Second
 	DefaultHead   = 10 * time.Second
-	DefaultMax    = 1 << 16
 	DefaultWaking = 256
+	// DefaultMax is for systems that do not tell how many descriptors a process
+	// may have; a quarter of these otherwise.
+	DefaultMax = 1 << 16
 )
 
 // notSentLowat is how much the kernel takes beyond what it has sent, in bytes:
@@ -78,6 +80,9 @@ func (o Options) withDefaults() Options {
 	set(&o.Head, DefaultHead)
 	if o.Max <= 0 {
 		o.Max = DefaultMax
+		if n := descriptors(); n > 0 {
+			o.Max = n / 4
+		}
 	}
 	if o.Waking <= 0 {
 		o.Waking = DefaultWaking

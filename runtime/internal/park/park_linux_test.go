@@ -109,7 +109,7 @@ func (s *setup) dial(t *testing.T) *client {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(time.Minute))
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
 	return &client{TCPConn: c, t: t, reader: bufio.NewReader(c)}
 }
 
@@ -253,18 +253,25 @@ func TestPipelinedRequestsOfAParkedConnection(t *testing.T) {
 // for its first bytes, and by the server's own bound after these.
 func TestHeadThatNeverComes(t *testing.T) {
 	t.Parallel()
-	for _, piece := range []string{"G", "GET", "GET /"} {
+	for _, piece := range []string{"G", "GET", "GET /", "GET / HTTP/1.1\r\n"} {
 		s := serve(t, park.Options{Head: 3 * after}, func(server *http.Server) { server.ReadHeaderTimeout = 3 * after })
-		for _, parked := range []bool{false, true} {
+		for _, when := range []string{"at once", "soon", "parked"} {
 			c := s.dial(t)
-			c.exchange("/")
-			if parked {
-				s.parked(t, 1)
+			if when == "at once" {
+				c.send(get("/") + piece)
+				c.expect("GET / ")
+			} else {
+				c.exchange("/")
+				if when == "parked" {
+					s.parked(t, 1)
+				}
+				c.send(piece)
 			}
-			c.send(piece)
+			// net/http answers some with 400.
 			if _, err := io.Copy(io.Discard, c.reader); err != nil {
-				t.Errorf("after %q: %v, want that the connection is closed", piece, err)
+				t.Errorf("after %q, sent %s: %v, want that the connection is closed", piece, when, err)
 			}
+			s.parked(t, 0)
 		}
 	}
 }

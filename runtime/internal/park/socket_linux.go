@@ -5,6 +5,7 @@ package park
 
 import (
 	"errors"
+	"math"
 	"net"
 	"syscall"
 
@@ -36,4 +37,13 @@ func hasBytes(c *net.TCPConn) bool {
 		n, _, _ = unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
 	})
 	return err == nil && n > 0
+}
+
+// descriptors is how many descriptors the process may have, 0 if unknown.
+func descriptors() int {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 0
+	}
+	return int(min(limit.Cur, math.MaxInt32))
 }

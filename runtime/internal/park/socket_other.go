@@ -16,3 +16,6 @@ func boundUnsent(syscall.Conn) error { return errors.ErrUnsupported }
 
 // hasBytes is false: nothing is parked.
 func hasBytes(*net.TCPConn) bool { return false }
+
+// descriptors is 0: unknown.
+func descriptors() int { return 0 }

@@ -61,6 +61,7 @@ type Metrics struct {
 	forwarded  *family[prometheus.Counter]
 	peers      prometheus.Gauge
 	outbox     prometheus.Gauge
+	parked     *reading
 
 	// settingUp serializes what a new configuration changes.
 	settingUp   sync.Mutex
@@ -107,6 +108,7 @@ func New(reg prometheus.Registerer, version string) *Metrics {
 		forwarded:   newFamily(maxWords, isWord, vec1(forwarded.WithLabelValues), forwardOutcomes...),
 		peers:       r.gauge("fairlead_peers", "Other replicas of the server that are ready, as this one knows them."),
 		outbox:      r.gauge("fairlead_outbox_bytes", "Bytes that wait in the outboxes of all event streams."),
+		parked:      r.reading("fairlead_parked_connections", "Connections of clients that wait for their next request without a goroutine and buffers."),
 		toolCalls:   r.counters("fairlead_tool_calls_total", "Calls of tools that ended, by outcome.", "tool", "outcome"),
 		toolSeconds: r.histograms("fairlead_tool_duration_seconds", "How long calls of tools took, the wait for a free slot included.", callBuckets, "tool"),
 		revision:    r.gauges("fairlead_config_revision_info", "The configuration's revision that is served; the value is 1.", "revision"),
@@ -240,6 +242,13 @@ func (m *Metrics) Peers(n int) { m.peers.Set(float64(n)) }
 // OutboxBytes adds n, which may be negative, to the bytes that wait in the
 // outboxes of all event streams.
 func (m *Metrics) OutboxBytes(n int) { m.outbox.Add(float64(n)) }
+
+// ReadParked says where the number of parked connections is read, once for each
+// scrape.
+func (m *Metrics) ReadParked(parked func() int) {
+	read := func() float64 { return float64(parked()) }
+	m.parked.source.Store(&read)
+}
 
 // ConfigApplied says which revision is served from now on.
 func (m *Metrics) ConfigApplied(revision string) {

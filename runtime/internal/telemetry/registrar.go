@@ -3,7 +3,11 @@
 
 package telemetry
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // registrar makes metrics and registers them.
 type registrar struct{ prometheus.Registerer }
@@ -26,6 +30,23 @@ func (r registrar) histogram(name, help string, buckets []float64) prometheus.Hi
 
 func (r registrar) histograms(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
 	return register(r, prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels))
+}
+
+// reading is a gauge that is read when it is asked for; 0 until its source is
+// known.
+type reading struct {
+	source atomic.Pointer[func() float64]
+}
+
+func (r registrar) reading(name, help string) *reading {
+	m := &reading{}
+	register(r, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
+		if source := m.source.Load(); source != nil {
+			return (*source)()
+		}
+		return 0
+	}))
+	return m
 }
 
 // register registers one metric.
