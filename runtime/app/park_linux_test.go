@@ -38,7 +38,7 @@ func TestIdleConnectionsAreParked(t *testing.T) {
 		if err := errors.Join(err, response.Body.Close()); err != nil || response.StatusCode != http.StatusNotFound {
 			t.Fatalf("status %d, %v", response.StatusCode, err)
 		}
-		r.metric(t, "fairlead_parked_connections 1")
+		r.untilMetric(t, "fairlead_parked_connections 1")
 	}
 	r.cancel()
 	if err := r.end(t); err != nil {
@@ -49,8 +49,8 @@ func TestIdleConnectionsAreParked(t *testing.T) {
 	}
 }
 
-// metric waits for a line of the metrics.
-func (r *running) metric(t *testing.T, line string) {
+// untilMetric waits for a line of the metrics.
+func (r *running) untilMetric(t *testing.T, line string) {
 	t.Helper()
 	ticker := time.NewTicker(50 * time.Millisecond)
 	defer ticker.Stop()
