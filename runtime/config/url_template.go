@@ -50,6 +50,9 @@ func (e *ArgumentError) Error() string { return member("arguments", e.Name) + ":
 // Variables returns the names of the arguments that the URL uses, sorted.
 func (t *URLTemplate) Variables() []string { return slices.Clone(t.names) }
 
+// expandAhead is how many bytes most paths and queries fit in.
+const expandAhead = 64
+
 // Expand returns the URL for the arguments. Values are strings, numbers and
 // booleans, in {?x} and {&x} also lists of them; everything in them but letters,
 // digits and -._~ is percent-encoded. A path value that is missing, empty or
@@ -57,6 +60,7 @@ func (t *URLTemplate) Variables() []string { return slices.Clone(t.names) }
 // *ArgumentError; a missing query value leaves out its pair.
 func (t *URLTemplate) Expand(args map[string]any) (*url.URL, error) {
 	var b strings.Builder
+	b.Grow(len(t.origin) + expandAhead)
 	b.WriteString(t.origin)
 	for _, s := range t.segments {
 		if err := s.expand(&b, args); err != nil {
@@ -117,6 +121,10 @@ func (q queryPart) expand(args map[string]any) (text string, ok bool, err error)
 
 func (s segment) expand(b *strings.Builder, args map[string]any) error {
 	b.WriteByte('/')
+	if len(s) == 1 && s[0].variable == "" {
+		b.WriteString(s[0].literal)
+		return nil
+	}
 	name := ""
 	var plain strings.Builder
 	for _, p := range s {

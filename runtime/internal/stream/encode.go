@@ -23,7 +23,11 @@ const ping = ": ping\n\n"
 // since none of them can be written in those fields. Empty event and id are
 // left out.
 func AppendEvent(dst []byte, event, id string, data []byte) []byte {
-	if event != "" {
+	switch event {
+	case "":
+	case "message":
+		dst = append(dst, "event: message\n"...)
+	default:
 		dst = append(dst, "event: "...)
 		dst = appendField(dst, event)
 		dst = append(dst, '\n')

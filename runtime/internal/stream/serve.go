@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"os"
+	"strconv"
 	"time"
 )
 
@@ -119,6 +120,8 @@ type plain struct {
 	opts    Options
 	ready   chan struct{} // holds at most one token: the outbox waits for a writer
 	quiet   *time.Timer   // since the last write
+	// headless is set while the head waits for the first write.
+	headless bool
 }
 
 // start implements writer.
@@ -133,6 +136,7 @@ func (*plain) interrupt() {}
 func (s *plain) begin(out *Outbox) error {
 	s.opts.setHead(s.w.Header())
 	if s.opts.First == nil && out.Bytes() > 0 {
+		s.headless = true
 		return nil
 	}
 	return s.write(s.opts.appendFirst(nil), true)
@@ -171,8 +175,14 @@ func (s *plain) drain(ctx context.Context, out *Outbox) (done bool, err error) {
 		}
 		b.encode(&s.opts)
 		if len(b.rest) > 0 {
+			last := out.spent()
+			if last && s.headless {
+				// It was all said at once: nothing is left that a chunk would end.
+				s.w.Header().Set("Content-Length", strconv.Itoa(len(b.rest)))
+			}
+			s.headless = false
 			// The end of the body goes with the last of it.
-			if err := s.write(b.rest, !out.spent()); err != nil {
+			if err := s.write(b.rest, !last); err != nil {
 				return false, err
 			}
 		}
