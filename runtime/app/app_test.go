@@ -6,6 +6,7 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -194,6 +196,33 @@ func description(t *testing.T, session *mcp.ClientSession) string {
 		t.Fatalf("ListTools = %+v, %v", list, err)
 	}
 	return list.Tools[0].Description
+}
+
+// TestCallsDoNotMix calls at once with texts of many lengths: the memory of one
+// request's body and answer is another's soon after.
+func TestCallsDoNotMix(t *testing.T) {
+	t.Parallel()
+	const callers, calls = 8, 40
+	r := start(t, configuration("one"))
+	var group sync.WaitGroup
+	for caller := range callers {
+		f := faces()[caller%len(faces())]
+		session, _ := connect(t, f, r.url)
+		group.Go(func() {
+			for i := range calls {
+				text := strings.Repeat(fmt.Sprintf("%d-%d ", caller, i), 1+i*i%97)
+				result, err := session.CallTool(t.Context(), &mcp.CallToolParams{Name: "echo", Arguments: map[string]any{"message": text}})
+				if err != nil {
+					t.Errorf("CallTool = %v", err)
+					return
+				}
+				if got, ok := result.Content[0].(*mcp.TextContent); !ok || got.Text != text {
+					t.Errorf("%s: CallTool = %+v, want %q", f.name, result.Content[0], text)
+				}
+			}
+		})
+	}
+	group.Wait()
 }
 
 func TestOfficialClientOnEveryTransport(t *testing.T) {

@@ -306,9 +306,13 @@ func TestReload(t *testing.T) {
 	if _, err := ask(keys, "X-API-Key: "+carolKey); err != nil {
 		t.Errorf("before Commit the old keys are valid: %v", err)
 	}
+	generation := keys.Generation()
 	want := auth.Report{Enabled: true, Entries: 3, Removed: []string{"apikey:bob", "apikey:carol"}}
 	if diff := cmp.Diff(want, keys.Load(auth.Rules{Auth: keyed("Allowed")}).Commit()); diff != "" {
 		t.Errorf("Commit (-want +got):\n%s", diff)
+	}
+	if now := keys.Generation(); generation == 0 || now <= generation {
+		t.Errorf("the generation was %d and is %d", generation, now)
 	}
 	for key, valid := range map[string]bool{aliceKey: true, bobKey: false, bobKey + "-new": true, carolKey: false} {
 		if _, err := ask(keys, "X-API-Key: "+key); (err == nil) != valid {
