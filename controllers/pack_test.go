@@ -132,7 +132,7 @@ func TestPackedChildrenAreSmall(t *testing.T) {
 	if first, second := packed(t, objects.Service).GetSelfLink(), packed(t, noted).GetSelfLink(); first != second {
 		t.Error("the status of a Service shows")
 	}
-	for object, most := range map[resources.Object]int{objects.Service: 350, objects.NetworkPolicy: 400, objects.ServiceAccount: 250, objects.PDB: 300, objects.Deployment: 900} {
+	for object, most := range map[resources.Object]int{objects.Service: 350, objects.NetworkPolicy: 400, objects.ServiceAccount: 250, objects.PDB: 300, objects.Deployment: 950} {
 		if size := len(packed(t, object).GetSelfLink()); size > most {
 			t.Errorf("%T takes %d bytes, want at most %d", object, size, most)
 		}

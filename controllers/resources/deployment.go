@@ -107,7 +107,8 @@ func container(in Input, pod *fairleadv1alpha1.Pod, secrets []string) corev1.Con
 		Name:            RuntimeContainer,
 		Image:           image,
 		ImagePullPolicy: corev1.PullIfNotPresent,
-		Args:            []string{"serve", "--config", serverDir + "/" + ServerFile, "--secrets-dir", secretsDir},
+		Args:            append([]string{"serve", "--config", serverDir + "/" + ServerFile, "--secrets-dir", secretsDir}, peersArgs(in)...),
+		Env:             peersEnv(),
 		Ports: []corev1.ContainerPort{
 			{Name: portHTTP, ContainerPort: clientPort, Protocol: corev1.ProtocolTCP},
 			{Name: portAdmin, ContainerPort: adminPort, Protocol: corev1.ProtocolTCP},

@@ -4,6 +4,9 @@
 package resources
 
 import (
+	"cmp"
+	"strconv"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -13,6 +16,8 @@ const (
 	portPeers = "peers"
 	// peersSuffix ends the name of the Service of the pods among themselves.
 	peersSuffix = "-peers"
+	// envPodIP is the variable with the pod's first address.
+	envPodIP = "POD_IP"
 )
 
 // PeersName is the name of the headless Service by which the pods of a server
@@ -39,4 +44,31 @@ func peersService(in Input) *corev1.Service {
 			}},
 		},
 	}
+}
+
+// peersHost is the full name of the Service, with the dot that keeps a resolver
+// from trying it below each of the pod's search domains first, every few seconds;
+// without a namespace, as in a file for render, it is the short name.
+func peersHost(in Input) string {
+	name := PeersName(in.Server.Name)
+	if in.Server.Namespace == "" {
+		return name
+	}
+	return name + "." + in.Server.Namespace + ".svc." + cmp.Or(in.Defaults.ClusterDomain, defaultClusterDomain) + "."
+}
+
+// peersArgs tell the runtime where the other pods are, and at which address they
+// reach this one: the kubelet puts the pod's own in.
+func peersArgs(in Input) []string {
+	port := strconv.Itoa(peerPort)
+	return []string{
+		"--peer-listen=:" + port,
+		"--peer-address=$(" + envPodIP + ")",
+		"--peers=" + peersHost(in) + ":" + port,
+	}
+}
+
+// peersEnv is what peersArgs refer to.
+func peersEnv() []corev1.EnvVar {
+	return []corev1.EnvVar{{Name: envPodIP, ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "status.podIP"}}}}
 }

@@ -39,6 +39,13 @@ func TestPeersReachEachOther(t *testing.T) {
 			if got := container.Ports[at].ContainerPort; got != peers.Ports[0].Port || got != 8082 {
 				t.Errorf("the pods listen at %d, their peers look at %d", got, peers.Ports[0].Port)
 			}
+			want := []string{"--peer-listen=:8082", "--peer-address=$(POD_IP)", "--peers=" + objects.Peers.Name + "." + server.Namespace + ".svc.cluster.local.:8082"}
+			if diff := cmp.Diff(want, container.Args[len(container.Args)-3:]); diff != "" {
+				t.Errorf("arguments (-want +got):\n%s", diff)
+			}
+			if got := container.Env; len(got) != 1 || got[0].Name != "POD_IP" || got[0].ValueFrom.FieldRef.FieldPath != "status.podIP" {
+				t.Errorf("environment %+v", got)
+			}
 			own := resources.Selector(server.Name)
 			in := policy.Ingress[slices.IndexFunc(policy.Ingress, func(r networkingv1.NetworkPolicyIngressRule) bool { return r.Ports[0].Port.IntVal == 8082 })]
 			if diff := cmp.Diff(own, in.From[0].PodSelector.MatchLabels); diff != "" || len(in.From) != 1 {
