@@ -45,6 +45,7 @@ var parts = []part{
 	{"fetch", fetch},
 	{"stuck", stuck},
 	{"announce", announce},
+	{"forward", forward},
 	{"leave", leave},
 	{"start", start},
 }

@@ -6,9 +6,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
+	"strings"
 	"syscall"
 	"time"
 
+	"fairlead.dev/fairlead/bench/runtime/door"
 	"fairlead.dev/fairlead/bench/runtime/load"
 )
 
@@ -49,6 +52,9 @@ const (
 	gracePatience = drainSettle + drainWindow + 10*time.Second
 )
 
+// meet is what replicas have to find each other.
+const meet = 2 * time.Second
+
 var slow = load.Tool{Name: "slow", Arguments: `{}`}
 
 // leave measures a replica that goes away while clients call.
@@ -84,12 +90,60 @@ func leave(ctx context.Context, r *rig, o options) ([]row, error) {
 
 // pair starts two replicas of one server.
 func (r *rig) pair(ctx context.Context) (here, there *process, err error) {
-	if here, err = r.start(ctx, fairlead.program(), "/mcp"); err != nil {
+	var places [2]string
+	for i := range places {
+		if places[i], err = freeAddress(ctx); err != nil {
+			return nil, nil, err
+		}
+	}
+	peers := strings.Join(places[:], ",")
+	if here, err = r.start(ctx, fairlead.program(), "/mcp", "-peer-listen", places[0], "-peers", peers); err != nil {
 		return nil, nil, err
 	}
-	if there, err = r.start(ctx, fairlead.program(), "/mcp"); err != nil {
+	if there, err = r.start(ctx, fairlead.program(), "/mcp", "-peer-listen", places[1], "-peers", peers); err != nil {
 		here.kill()
 		return nil, nil, err
 	}
-	return here, there, nil
+	return here, there, pause(ctx, meet)
+}
+
+// forward measures a call that reaches a replica which does not have its
+// session, beside the same call at the replica that has it, with the same two
+// processes.
+func forward(ctx context.Context, r *rig, o options) ([]row, error) {
+	local, away := math.Inf(1), math.Inf(1)
+	for range rounds {
+		here, there, err := r.pair(ctx)
+		if err != nil {
+			return nil, err
+		}
+		both := here.Server
+		both.Sample = func(ctx context.Context, collect bool) (door.Sample, error) {
+			a, err := here.Sample(ctx, collect)
+			if err != nil {
+				return a, err
+			}
+			b, err := there.Sample(ctx, collect)
+			return a.Add(b), err
+		}
+		progressf("forward: at the replica that has the session, and at the other")
+		near, err := load.CallLoop(ctx, both, load.Session, echo, o.callers, o.duration/rounds)
+		if err == nil {
+			both.Callee = there.Addr
+			var far load.Calls
+			if far, err = load.CallLoop(ctx, both, load.Session, echo, o.callers, o.duration/rounds); err == nil {
+				local, away = min(local, cpu(near)), min(away, cpu(far))
+			}
+		}
+		here.kill()
+		there.kill()
+		if err != nil {
+			return nil, err
+		}
+	}
+	progressf("forward: a local call %s, a forwarded one %s", micros(local), micros(away))
+	return []row{{
+		what: "tools/call at the wrong replica, CPU of both, beside a local call", show: times, got: only(away / local),
+		must: []bar{atMost(2.5, times)}, aim: []bar{atMost(2, times)},
+	}}, nil
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"fairlead.dev/fairlead/bench/runtime/door"
+	"fairlead.dev/fairlead/bench/runtime/wire"
 )
 
 // Calls say what tool calls cost.
@@ -80,6 +81,12 @@ func openCallers(ctx context.Context, server Server, kind Kind, tool Tool, n int
 			return callers, err
 		}
 		s.header += tool.header(kind)
+		if server.Callee != "" {
+			_ = s.posts.Close() // From now on the other one is called.
+			if s.posts, err = wire.Dial(ctx, server.Callee, server.Key); err != nil {
+				return callers, err
+			}
+		}
 		callers = append(callers, &caller{session: s, tool: tool})
 	}
 	return callers, nil

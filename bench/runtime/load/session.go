@@ -43,6 +43,9 @@ const (
 // Server is where a server of the benchmark listens.
 type Server struct {
 	Addr string
+	// Callee is another replica, to which calls go once the session is open;
+	// empty means Addr.
+	Callee string
 	// Key is an API key that the server accepts.
 	Key string
 	// Path is that of the transport under test.

@@ -7,6 +7,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"flag"
 	"fmt"
@@ -21,6 +22,7 @@ import (
 
 	"fairlead.dev/fairlead/bench/runtime/door"
 	"fairlead.dev/fairlead/runtime/app"
+	"fairlead.dev/fairlead/runtime/keyring"
 )
 
 // configuration has the tools of the other servers. What the others do in a
@@ -28,6 +30,7 @@ import (
 const configuration = `
 contract: 1
 name: bench
+uid: 00000000-0000-0000-0000-000000000001
 tools:
 - name: echo
   description: Echoes text.
@@ -64,6 +67,8 @@ func main() {
 	var s settings
 	flag.StringVar(&s.backend, "backend", "", "URL of the HTTP backend, without a path")
 	flag.StringVar(&s.idle, "idle", "10m", "when a session without a stream ends")
+	flag.StringVar(&s.peerListen, "peer-listen", "", "address for the other replicas; empty if there are none")
+	flag.StringVar(&s.peers, "peers", "", "where the replicas are")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
@@ -75,6 +80,7 @@ func main() {
 // settings are what the configuration is written from.
 type settings struct {
 	file, backend, idle string
+	peerListen, peers   string
 	changes             atomic.Int64
 }
 
@@ -101,6 +107,16 @@ func run(ctx context.Context, listen, side, key string, s *settings) error {
 	if err := os.WriteFile(filepath.Join(keys, "bench"), []byte(key), 0o600); err != nil {
 		return err
 	}
+	ring := filepath.Join(dir, "session-keys")
+	if err := os.Mkdir(ring, 0o700); err != nil {
+		return err
+	}
+	for _, name := range []string{keyring.FileCurrent, keyring.FileNext} {
+		// All replicas have the same.
+		if err := os.WriteFile(filepath.Join(ring, name), bytes.Repeat([]byte(name[:1]), len(keyring.Key{})), 0o600); err != nil {
+			return err
+		}
+	}
 	if err := s.write(); err != nil {
 		return err
 	}
@@ -109,8 +125,12 @@ func run(ctx context.Context, listen, side, key string, s *settings) error {
 	}
 	// What is logged is made as in a pod, and read by nobody.
 	logger := slog.New(slog.NewJSONHandler(io.Discard, nil)) //nolint:sloglint // A discarding handler would spare the work.
-	return app.Run(ctx, app.Options{
-		ConfigFile: s.file, SecretsDir: filepath.Join(dir, "secrets"), Listen: listen, AdminListen: "127.0.0.1:0",
+	options := app.Options{
+		ConfigFile: s.file, SecretsDir: filepath.Join(dir, "secrets"), SessionKeysDir: ring, Listen: listen, AdminListen: "127.0.0.1:0",
 		AllowLoopback: true, Logger: logger,
-	})
+	}
+	if s.peerListen != "" {
+		options.PeerListen, options.PeerAddress, options.Peers = s.peerListen, "127.0.0.1", s.peers
+	}
+	return app.Run(ctx, options)
 }
