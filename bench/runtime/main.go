@@ -111,7 +111,7 @@ func run(ctx context.Context, o options) (missed bool, err error) {
 		return false, err
 	}
 	defer stop()
-	r, err := newRig(ctx, dir, backend)
+	r, err := newRig(ctx, dir, backend, fairlead.program(), goSDK.program(), mcpGo.program(), floor.program())
 	if err != nil {
 		return false, err
 	}

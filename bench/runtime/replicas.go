@@ -72,9 +72,10 @@ func leave(ctx context.Context, r *rig, o options) ([]row, error) {
 		return nil, err
 	}
 	if left.Why != nil {
-		progressf("leave: the first answer that was lost: %v", left.Why)
+		progressf("leave: what was lost first: %v", left.Why)
 	}
-	progressf("leave: %d answers, %d of %d streams cut, %d did not come back, gone after %v", left.Answered, left.Cut, o.n, left.Failed, left.Gone.Round(time.Millisecond))
+	progressf("leave: %d answers, %d of %d streams cut, %d did not come back, %d kept their session, gone after %v",
+		left.Answered, left.Cut, o.n, left.Failed, left.Kept, left.Gone.Round(time.Millisecond))
 	mean := float64(o.n) / drainWindow.Seconds()
 	what := fmt.Sprintf("SIGTERM with %d streams: ", o.n)
 	none := []bar{atMost(0, count)}

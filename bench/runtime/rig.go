@@ -44,20 +44,26 @@ type rig struct {
 	backend string
 }
 
-// newRig builds the servers, and Fairlead's own program.
-func newRig(ctx context.Context, dir, backend string) (*rig, error) {
-	for _, args := range [][]string{
-		{"build", "-o", dir, "./servers/..."},
-		{"-C", filepath.Join("..", ".."), "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(dir, "fairlead-runtime"), "./runtime"},
-	} {
-		build := exec.CommandContext(ctx, "go", args...)
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		build.Stderr = os.Stderr
-		if err := build.Run(); err != nil {
-			return nil, fmt.Errorf("failed to build the servers: %w", err)
+// newRig builds some of the servers.
+func newRig(ctx context.Context, dir, backend string, servers ...string) (*rig, error) {
+	r := &rig{dir: dir, backend: backend}
+	for _, name := range servers {
+		if err := r.build(ctx, ".", name, "./servers/"+name); err != nil {
+			return nil, err
 		}
 	}
-	return &rig{dir: dir, backend: backend}, nil
+	return r, nil
+}
+
+// build builds a program of the module in a folder, as releases are built.
+func (r *rig) build(ctx context.Context, module, name, pkg string) error {
+	build := exec.CommandContext(ctx, "go", "-C", module, "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(r.dir, name), pkg)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		return fmt.Errorf("failed to build %q: %w", pkg, err)
+	}
+	return nil
 }
 
 // process is one running server.

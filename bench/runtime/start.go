@@ -22,6 +22,9 @@ const (
 	idleFor = 3 * time.Second
 )
 
+// product is Fairlead's own program.
+const product = "fairlead-runtime"
+
 // startConfiguration is what Fairlead's own program is started with.
 const startConfiguration = `
 contract: 1
@@ -50,6 +53,9 @@ func start(ctx context.Context, r *rig, _ options) ([]row, error) {
 		return nil, err
 	}
 	if err := os.WriteFile(file, []byte(startConfiguration), 0o600); err != nil {
+		return nil, err
+	}
+	if err := r.build(ctx, filepath.Join("..", ".."), product, "./runtime"); err != nil {
 		return nil, err
 	}
 	ready, memory := nothing(), nothing()
@@ -85,7 +91,7 @@ func (r *rig) startOnce(ctx context.Context, s subject, settled bool) (time.Dura
 	}
 	program, args := s.program(), []string{"-listen", clients, "-door", side}
 	if s == fairlead {
-		program = "fairlead-runtime"
+		program = product
 		args = []string{
 			"serve", "--config", filepath.Join(r.dir, "server.yaml"), "--secrets-dir", filepath.Join(r.dir, "secrets"),
 			"--listen", clients, "--admin-listen", side,

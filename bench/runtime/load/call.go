@@ -6,7 +6,9 @@ package load
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -70,7 +72,7 @@ func CallLoop(ctx context.Context, server Server, kind Kind, tool Tool, n int, d
 	if err != nil {
 		return Calls{}, err
 	}
-	return summary(callers, before, after, took), nil
+	return summary(callers, before, after, took)
 }
 
 func openCallers(ctx context.Context, server Server, kind Kind, tool Tool, n int) ([]*caller, error) {
@@ -128,9 +130,12 @@ func (c *caller) loop(stop, measuring *atomic.Bool) error {
 
 // call returns how many notifications came before the answer.
 func (c *caller) call(id int) (events int, err error) {
-	_, answer, err := c.session.send(c.tool.message(c.session.kind, id))
+	head, answer, err := c.session.send(c.tool.message(c.session.kind, id))
 	if err != nil {
 		return 0, err
+	}
+	if c.session.events == nil && head.Status != http.StatusOK {
+		return 0, fmt.Errorf("the call was answered with status %d", head.Status)
 	}
 	if c.session.events == nil {
 		return bytes.Count(answer, []byte("notifications/progress")), succeeded(answer)
@@ -154,7 +159,7 @@ func succeeded(answer []byte) error {
 	return nil
 }
 
-func summary(callers []*caller, before, after door.Sample, took time.Duration) Calls {
+func summary(callers []*caller, before, after door.Sample, took time.Duration) (Calls, error) {
 	var all []time.Duration
 	events := 0
 	for _, c := range callers {
@@ -162,7 +167,7 @@ func summary(callers []*caller, before, after door.Sample, took time.Duration) C
 		events += c.events
 	}
 	if len(all) == 0 {
-		return Calls{}
+		return Calls{}, errors.New("no call was answered")
 	}
 	slices.Sort(all)
 	n, used := float64(len(all)), after.Sub(before)
@@ -171,5 +176,5 @@ func summary(callers []*caller, before, after door.Sample, took time.Duration) C
 		Rate: n / took.Seconds(), Events: float64(events) / used.CPU.Seconds(),
 		Median: all[len(all)/2], P99: all[len(all)*99/100],
 		CPU: cpu, Allocations: used.Mallocs / n, Bytes: used.Allocated / n,
-	}
+	}, nil
 }

@@ -4,9 +4,11 @@
 package load
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -19,14 +21,16 @@ import (
 type Left struct {
 	// Answered calls, and those Lost: accepted or sent, and never answered.
 	Answered, Lost int
-	// Cut streams, and those that Failed to come back at the other replica.
-	Cut, Failed int
+	// Cut streams, those that Failed to come back at the other replica, and those
+	// that Kept their session there.
+	Cut, Failed, Kept int
 	// Closed is when the last stream was closed, and Gone when the process had
 	// ended, from when it was told to go.
 	Closed, Gone time.Duration
 	// Peak is how many streams at most came back within one second.
 	Peak int
-	// Why is what became of the first call that was lost; nil without one.
+	// Why is what became of the first call that was lost, or of the first stream
+	// that failed; nil without one.
 	Why error
 }
 
@@ -37,6 +41,7 @@ type farewell struct {
 	mu    sync.Mutex // guards what follows
 	told  time.Time  // when the replica was told to go
 	cuts  []time.Time
+	back  []*session
 	left  Left
 }
 
@@ -45,7 +50,10 @@ type farewell struct {
 func Leave(ctx context.Context, here, there Server, n, callers int, tool Tool, patience time.Duration, tell func() error, gone <-chan struct{}) (Left, error) {
 	f := &farewell{there: there}
 	var group sync.WaitGroup
-	defer group.Wait()
+	defer func() {
+		group.Wait()
+		closeAll(f.back, true)
+	}()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var streams []*session
@@ -132,35 +140,57 @@ func (f *farewell) follow(ctx context.Context, s *session) {
 	if f.stop.Load() || !told {
 		return
 	}
-	if back, err := s.move(ctx, f.there); err != nil {
-		f.mu.Lock()
+	back, kept, err := f.move(ctx, s)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case err != nil:
 		f.left.Failed++
-		f.mu.Unlock()
-	} else {
-		_ = back.close(true) // It came back, that was all.
+		f.left.Why = cmp.Or(f.left.Why, fmt.Errorf("%s, coming back: %w", s.kind, err))
+		return
+	case kept:
+		f.left.Kept++
 	}
+	f.back = append(f.back, back)
 }
 
+// comeBack is how often a client that is told to come later does so.
+const comeBack = time.Second
+
 // move goes on at another replica: with the same session if that is known
-// there, else with a new one.
-func (s *session) move(ctx context.Context, there Server) (*session, error) {
+// there, else with a new one. kept says which. A replica that cannot tell yet is asked
+// again, until the session's own is gone.
+func (f *farewell) move(ctx context.Context, s *session) (moved *session, kept bool, err error) {
+	there := f.there
 	there.Path = s.server.Path
-	if s.kind == SSE {
-		return open(ctx, there, s.kind, nil)
+	for s.kind != SSE {
+		next := &session{server: there, kind: s.kind, path: s.path, header: s.header, dial: wire.Dial}
+		err := next.resume(ctx)
+		if err == nil {
+			return next, true, nil
+		}
+		_ = next.close(true) // Another one follows.
+		var refused *wire.RefusedError
+		if !errors.As(err, &refused) || refused.Status != http.StatusServiceUnavailable {
+			break
+		}
+		if err := rest(ctx, comeBack); err != nil {
+			return next, false, err
+		}
 	}
-	next := &session{server: there, kind: s.kind, path: s.path, header: s.header, dial: wire.Dial}
-	var err error
-	if next.posts, err = wire.Dial(ctx, there.Addr, there.Key); err != nil {
-		return next, err
+	moved, err = open(ctx, there, s.kind, nil)
+	return moved, false, err
+}
+
+// resume asks whether the session is known, and opens its stream.
+func (s *session) resume(ctx context.Context) (err error) {
+	if s.posts, err = wire.Dial(ctx, s.server.Addr, s.server.Key); err != nil {
+		return err
 	}
-	if _, _, err = next.send(`{"jsonrpc":"2.0","id":1,"method":"ping"}`); err != nil {
-		_ = next.posts.Close() // Another one follows.
-		return open(ctx, there, s.kind, nil)
+	if _, _, err = s.send(`{"jsonrpc":"2.0","id":1,"method":"ping"}`); err == nil && s.kind == Stream {
+		s.events, err = s.get(ctx)
 	}
-	if s.kind == Stream {
-		next.events, err = next.get(ctx)
-	}
-	return next, err
+	return err
 }
 
 // call calls until it is stopped, and moves when the replica refuses.
@@ -178,11 +208,11 @@ func (f *farewell) call(ctx context.Context, s *session, tool Tool) {
 			}
 		}
 		// What is refused was never accepted, so that nothing is lost.
-		if refused := new(RefusedError); err != nil && !errors.As(err, &refused) {
+		if refused := new(wire.RefusedError); err != nil && !errors.As(err, &refused) {
 			f.lose(fmt.Errorf("%s: %w", s.kind, err))
 		}
 		_ = s.close(true) // It is of no use any more.
-		if s, err = s.move(ctx, f.there); err != nil {
+		if s, _, err = f.move(ctx, s); err != nil {
 			f.lose(fmt.Errorf("%s, at the other replica: %w", s.kind, err))
 			return
 		}
@@ -194,7 +224,5 @@ func (f *farewell) lose(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.left.Lost++
-	if f.left.Why == nil {
-		f.left.Why = err
-	}
+	f.left.Why = cmp.Or(f.left.Why, err)
 }

@@ -163,20 +163,11 @@ func (s *session) send(message string) (wire.Head, []byte, error) {
 		err = fmt.Errorf("failed to post to %q: %w", s.path, err)
 	}
 	if err == nil && head.Status/100 != 2 {
-		err = &RefusedError{Status: head.Status, Body: string(body)}
+		err = &wire.RefusedError{Status: head.Status, Body: string(body)}
 	}
 	s.ending = head.Close
 	return head, body, err
 }
-
-// RefusedError means that a message was refused.
-type RefusedError struct {
-	Status int
-	Body   string
-}
-
-// Error implements error.
-func (e *RefusedError) Error() string { return fmt.Sprintf("status %d: %s", e.Status, e.Body) }
 
 // close ends the connections without a word, as most clients do.
 func (s *session) close(own bool) error {

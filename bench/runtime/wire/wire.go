@@ -55,6 +55,15 @@ type Head struct {
 	length  int
 }
 
+// RefusedError means that a request was refused.
+type RefusedError struct {
+	Status int
+	Body   string
+}
+
+// Error implements error.
+func (e *RefusedError) Error() string { return fmt.Sprintf("status %d: %s", e.Status, e.Body) }
+
 // Dial connects to addr.
 func Dial(ctx context.Context, addr, key string) (*Conn, error) {
 	return dial(ctx, net.Dialer{}, addr, key)
@@ -133,7 +142,7 @@ func (c *Conn) Get(path string, header Header) (*Stream, error) {
 		return nil, err
 	}
 	if head.Status != 200 {
-		return nil, fmt.Errorf("GET %s: status %d", path, head.Status)
+		return nil, &RefusedError{Status: head.Status, Body: "GET " + path}
 	}
 	c.out = nil
 	s := &Stream{Conn: c, lines: c.reader}
