@@ -84,7 +84,7 @@ func idle(ctx context.Context, r *rig, o options) ([]row, error) {
 		for _, s := range append([]subject{fairlead}, rest.beside...) {
 			progressf("idle: %s, %s", rest.what, subjectNames[s])
 			err := r.with(ctx, s.program(), s.path(rest.kind), nil, func(at load.Server) error {
-				found, err := load.HoldIdle(ctx, at, rest.kind, o.n, rest.own, settle)
+				found, err := load.HoldIdle(ctx, at, rest.kind, o.n, rest.own, load.Rest{Settle: settle})
 				got[s] = found.RSS
 				each := float64(found.Goroutines) / float64(o.n)
 				if math.IsNaN(most[s]) || each > most[s] {
@@ -109,7 +109,7 @@ func crowd(ctx context.Context, r *rig, _ options) ([]row, error) {
 	const sessions = 10000
 	got := nothing()
 	err := r.with(ctx, fairlead.program(), "/sse", nil, func(at load.Server) error {
-		found, err := load.HoldIdle(ctx, at, load.SSE, sessions, false, settle)
+		found, err := load.HoldIdle(ctx, at, load.SSE, sessions, false, load.Rest{Settle: settle})
 		got[fairlead] = float64(found.Whole)
 		return err
 	})

@@ -30,11 +30,16 @@ type Idle struct {
 	Whole uint64
 }
 
-// HoldIdle opens n sessions, waits for settle so that the server may put them
-// to rest, and measures. With own, each keeps a connection of its own for its
-// messages.
-func HoldIdle(ctx context.Context, server Server, kind Kind, n int, own bool, settle time.Duration) (Idle, error) {
-	before, err := warm(ctx, server, kind, settle)
+// Rest is the time that a server has to put sessions to rest: Settle, and up to
+// Patience more while there are goroutines that were not there before.
+type Rest struct {
+	Settle, Patience time.Duration
+}
+
+// HoldIdle opens n sessions, lets them rest, and measures. With own, each keeps
+// a connection of its own for its messages.
+func HoldIdle(ctx context.Context, server Server, kind Kind, n int, own bool, r Rest) (Idle, error) {
+	before, err := warm(ctx, server, kind, r.Settle)
 	if err != nil {
 		return Idle{}, err
 	}
@@ -43,10 +48,7 @@ func HoldIdle(ctx context.Context, server Server, kind Kind, n int, own bool, se
 	if err != nil {
 		return Idle{}, err
 	}
-	if err := rest(ctx, settle); err != nil {
-		return Idle{}, err
-	}
-	loose, err := server.Sample(ctx, false)
+	loose, err := r.wait(ctx, server, before)
 	if err != nil {
 		return Idle{}, err
 	}
@@ -59,6 +61,19 @@ func HoldIdle(ctx context.Context, server Server, kind Kind, n int, own bool, se
 		RSS: grown.RSS / sessions, Loose: loose.Sub(before).RSS / sessions, Heap: grown.Heap / sessions,
 		Goroutines: grown.Goroutines, Setup: loose.Sub(before).CPU / time.Duration(n), Whole: after.RSS,
 	}, nil
+}
+
+// wait returns how the server is after the rest.
+func (r Rest) wait(ctx context.Context, server Server, before door.Sample) (door.Sample, error) {
+	for until := time.Now().Add(r.Settle + r.Patience); ; {
+		if err := rest(ctx, r.Settle); err != nil {
+			return door.Sample{}, err
+		}
+		now, err := server.Sample(ctx, false)
+		if err != nil || now.Goroutines <= before.Goroutines || time.Now().After(until) {
+			return now, err
+		}
+	}
 }
 
 // warmers are the sessions that come and go before anything is measured, so that
