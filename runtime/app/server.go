@@ -102,7 +102,7 @@ func newServer(ctx context.Context, o Options, level *slog.LevelVar, first loade
 		Limits: s.limits, Observer: s.metrics, Logger: o.Logger,
 	})
 	s.sealer = session.NewSealer(c.UID, s.ring, session.NewOwner(peers.address()))
-	s.sessions = session.New(s.sealer, sessionOptions(c), func(era engine.Era, delta int) { s.metrics.Sessions(era.String(), delta) })
+	s.sessions = session.New(s.sealer, sessionOptions(c), s.metrics)
 	memory := limit.Memory(os.DirFS("/"))
 	boundHeap(memory, os.Getenv)
 	paceCollector(os.Getenv)

@@ -77,7 +77,7 @@ func (e *Engine) initialize(c *Call, in *Input, env envelope) *Error {
 	if in.Batch {
 		return refuse(KindInvalidRequest, env.id, "invalid request: initialize must not be part of a batch")
 	}
-	if c.version != "" {
+	if in.Session != nil && in.Session.initialized() {
 		return refuse(KindInvalidRequest, env.id, "invalid request: the session is initialized already")
 	}
 	requested, ok := optional(env.params, "protocolVersion")

@@ -22,6 +22,8 @@ type Session struct {
 	clientVersion string
 	level         level
 	count         int
+	// assumed is a version that initialize may still replace; see Continue.
+	assumed bool
 	// ended refuses requests that were on their way when CancelAll came.
 	ended bool
 	// running is a list through the calls themselves, so that an idle session
@@ -101,14 +103,31 @@ func Restore(from SessionState) (*Session, error) {
 	}, nil
 }
 
+// Continue makes a session of a client that has lost one and goes on without
+// initialize, at the revision that it says it had negotiated. It may initialize
+// nevertheless, as it must if the revision is none that has sessions.
+func Continue(version string) *Session {
+	if !LegacyVersion(version) {
+		return &Session{}
+	}
+	return &Session{version: negotiate(version), assumed: true}
+}
+
+// initialized reports whether initialize has come, once.
+func (s *Session) initialized() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.version != "" && !s.assumed
+}
+
 // open takes initialize's outcome, once.
 func (s *Session) open(version, clientName, clientVersion string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.version != "" {
+	if s.version != "" && !s.assumed {
 		return false
 	}
-	s.version = version
+	s.version, s.assumed = version, false
 	s.clientName = clip(clientName)
 	s.clientVersion = clip(clientVersion)
 	return true

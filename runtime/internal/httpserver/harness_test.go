@@ -180,6 +180,7 @@ tools:
 - {name: echo, description: DESCRIPTION, inputSchema: {type: object, properties: {message: {type: string}}}, static: {content: [{text: "${arguments.message}"}]}}
 - {name: wait, description: Waits., static: {content: [{text: x}]}}
 - {name: steps, description: Reports., static: {content: [{text: x}]}}
+- {name: report, description: Reports when told., static: {content: [{text: x}]}}
 - {name: flood, description: Reports without end., static: {content: [{text: x}]}}
 - {name: large, description: Answers much., static: {content: [{text: x}]}}
 auth: {anonymousAccess: Allowed, apiKeys: {secretRef: {name: keys}}}
@@ -243,6 +244,15 @@ func (w *world) executor(t *config.CompiledTool) (tool.Executor, func(), error) 
 				}
 			}
 			return tool.Text("done"), nil
+		case "report":
+			for i := range 3 {
+				<-w.finish
+				if err := sink.Progress(ctx, tool.Progress{Progress: float64(i + 1)}); err != nil {
+					return tool.Result{}, err
+				}
+			}
+			<-w.finish
+			return tool.Text("reported"), nil
 		case "flood":
 			message := strings.Repeat("x", 1<<10)
 			for i := 1; ; i++ {
@@ -329,8 +339,8 @@ func (w *world) do(t *testing.T, q request) answer {
 
 // event is one server-sent event.
 type event struct {
-	name, id, data string
-	comment        bool
+	name, id, data, retry string
+	comment               bool
 }
 
 // events is an open stream.
@@ -389,6 +399,8 @@ func read(body io.Reader, next chan<- event) {
 			current.id = value
 		case "data":
 			current.data += value
+		case "retry":
+			current.retry = value
 		}
 	}
 }
@@ -406,6 +418,16 @@ func (e *events) one() event {
 		e.t.Fatal("no event came")
 		return event{}
 	}
+}
+
+// primed gives the id of the stream's first event, which has nothing else.
+func (e *events) primed() string {
+	e.t.Helper()
+	got := e.one()
+	if got.id == "" || got != (event{id: got.id}) {
+		e.t.Fatalf("the first event is %+v, want an id only", got)
+	}
+	return got.id
 }
 
 // message gives the next event's message, which must be JSON.

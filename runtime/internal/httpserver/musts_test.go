@@ -52,6 +52,15 @@ var musts = []must{
 	{"http-batch", "2025-03-26 basic/transports, Sending Messages", "a batch is answered with an array or a stream"},
 	{"http-not-modern", "2026-07-28 basic/versioning, Backward Compatibility", "a legacy refusal is not taken for a modern error"},
 
+	{"resume-prime", "2025-11-25 basic/transports, Sending Messages", "an event stream begins with an id and empty data, but not for older revisions"},
+	{"resume-ids", "2025-11-25 basic/transports, Resumability and Redelivery", "ids are unique in the session and name their stream"},
+	{"resume-replay", "2025-11-25 basic/transports, Resumability and Redelivery", "a GET with Last-Event-ID gets what came after it on that stream, and goes on until the response"},
+	{"resume-own", "2025-11-25 basic/transports, Resumability and Redelivery", "messages of another stream, session or principal are never replayed"},
+	{"resume-nothing", "DETAILS, Resumption", "with nothing left to resume the answer is 405"},
+	{"resume-retry", "2025-11-25 basic/transports, Sending Messages", "a stream that the server closes before its end says when to come back"},
+	{"resume-changes", "DETAILS, Resumption", "a change of the list that a cut may have swallowed is told again"},
+	{"resume-sse", "DETAILS, Resumption", "a client of HTTP+SSE that comes back goes on"},
+
 	{"modern-json-or-stream", "2026-07-28 basic/transports/streamable-http, Sending Messages", "a request is answered with one JSON object or an event stream"},
 	{"modern-mismatch", "2026-07-28 basic/transports/streamable-http, Server Validation", "a header that contradicts the body is answered with 400 and -32020"},
 	{"modern-version", "2026-07-28 basic/versioning", "an unsupported version is answered with 400 and -32022"},
@@ -75,7 +84,7 @@ type scenario struct {
 
 func scenarios() []scenario {
 	var all []scenario
-	for _, some := range [][]scenario{sseScenarios, streamableScenarios, statelessScenarios, commonScenarios} {
+	for _, some := range [][]scenario{sseScenarios, streamableScenarios, resumeScenarios, statelessScenarios, commonScenarios} {
 		all = append(all, some...)
 	}
 	return all

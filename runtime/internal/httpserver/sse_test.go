@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"fairlead.dev/fairlead/runtime/internal/httpserver"
+	"fairlead.dev/fairlead/runtime/internal/session"
 	"fairlead.dev/fairlead/runtime/internal/stream"
 	"fairlead.dev/fairlead/runtime/internal/transport"
 )
@@ -120,16 +121,20 @@ var sseScenarios = []scenario{
 		},
 	},
 	{
-		name:  "sse: a session ends with its stream, and its calls with it",
+		name:  "sse: a session ends with its stream, and its calls with it, unless the client comes back",
 		musts: []string{"sse-ends"},
 		run: func(t *testing.T) {
-			w := newWorld(t, worldOptions{})
+			w := newWorld(t, worldOptions{sessions: session.Options{Max: 10, IdleTimeout: 400 * time.Millisecond, MaxAge: time.Hour}})
+			go w.sessions.Run(t.Context())
 			e, messages := w.sseSession(t, "", "")
 			w.do(t, request{path: messages, body: callBody(1, "wait", "{}")})
 			receive(t, w.began, "the call began")
 			e.hangUp()
-			receive(t, w.cancelled, "the call was cancelled")
 			w.waitClosed(t, stream.ClientGone)
+			if got := w.do(t, request{path: messages, body: initialized}); got.status != http.StatusServiceUnavailable || !strings.HasPrefix(got.body, `{"error":"no_stream",`) {
+				t.Errorf("before the client came back: %+v, want 503", got)
+			}
+			receive(t, w.cancelled, "the call was cancelled")
 			if got := w.do(t, request{path: messages, body: initialized}); got.status != http.StatusNotFound {
 				t.Errorf("after the stream: %+v, want 404", got)
 			}

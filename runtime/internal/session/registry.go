@@ -37,8 +37,9 @@ type Options struct {
 
 // Registry holds the sessions of this replica. It is safe for concurrent use.
 type Registry struct {
-	sealer  *Sealer
-	observe func(era engine.Era, delta int)
+	sealer   *Sealer
+	observer Observer
+	logs     logs
 	// epoch is when the registry's clock began: a time takes 24 bytes, a
 	// duration 8.
 	epoch   time.Time
@@ -51,13 +52,30 @@ type Registry struct {
 	where map[Key]netip.AddrPort
 }
 
-// New makes a registry whose ids sealer makes. observe, which may be nil, is told
-// of each session that opens (1) or ends (-1).
-func New(sealer *Sealer, o Options, observe func(era engine.Era, delta int)) *Registry {
-	if observe == nil {
-		observe = func(engine.Era, int) {}
+// Observer learns what happens to sessions, for metrics. Its methods are called
+// from many goroutines and must not wait.
+type Observer interface {
+	// Sessions tells of each session that opens (1) or ends (-1).
+	Sessions(era string, delta int)
+	// Resumed tells of each client that came back with an event id: to a stream
+	// that went on, or in vain.
+	Resumed(ok bool)
+	// EventLogBytes tells what event logs take on, or let go (negative).
+	EventLogBytes(delta int)
+}
+
+type silent struct{}
+
+func (silent) Sessions(string, int) {}
+func (silent) Resumed(bool)         {}
+func (silent) EventLogBytes(int)    {}
+
+// New makes a registry whose ids sealer makes. observer may be nil.
+func New(sealer *Sealer, o Options, observer Observer) *Registry {
+	if observer == nil {
+		observer = silent{}
 	}
-	r := &Registry{sealer: sealer, observe: observe, epoch: time.Now()}
+	r := &Registry{sealer: sealer, observer: observer, epoch: time.Now(), logs: logs{observe: observer.EventLogBytes}}
 	r.options.Store(&o)
 	for i := range r.shards {
 		r.shards[i].registry = r
@@ -71,6 +89,10 @@ func (r *Registry) now() time.Duration { return time.Since(r.epoch) }
 // Resize takes other bounds. Sessions above a smaller Max stay; no new ones
 // open until they are fewer.
 func (r *Registry) Resize(o Options) { r.options.Store(&o) }
+
+// Returned notes that a client came back with the id of an event, to a stream that
+// goes on or in vain.
+func (r *Registry) Returned(ok bool) { r.observer.Resumed(ok) }
 
 // Seal refuses all further sessions; see ErrSealed.
 func (r *Registry) Seal() { r.sealed.Store(true) }
@@ -106,7 +128,7 @@ func (r *Registry) insert(s *Session, age time.Duration) error {
 	s.home, s.created = home, r.now()-age
 	home.addLocked(s)
 	home.mu.Unlock()
-	r.observe(s.Era, 1)
+	r.observer.Sessions(s.Era.String(), 1)
 	return nil
 }
 
@@ -181,16 +203,17 @@ func (r *Registry) Run(ctx context.Context) {
 			for _, s := range r.expired() {
 				s.Close(stream.Expired)
 			}
+			r.logs.expire(r.now())
 			timer.Reset(r.period())
 		}
 	}
 }
 
-// period is how often Run looks: an eighth of the shorter bound, so that a
-// session lives at most that much longer, between 100 ms and 30 s.
+// period is how often Run looks: an eighth of the shortest bound, so that a
+// session lives at most that much longer, but not more often than every 100 ms.
 func (r *Registry) period() time.Duration {
 	o := r.options.Load()
-	return min(max(min(o.IdleTimeout, o.MaxAge)/8, 100*time.Millisecond), 30*time.Second)
+	return max(min(o.IdleTimeout, o.MaxAge, retention)/8, 100*time.Millisecond)
 }
 
 func (r *Registry) expired() []*Session {
@@ -210,6 +233,6 @@ func (r *Registry) drop(s *Session) {
 	s.home.mu.Unlock()
 	if there {
 		r.count.Add(-1)
-		r.observe(s.Era, -1)
+		r.observer.Sessions(s.Era.String(), -1)
 	}
 }

@@ -63,6 +63,13 @@ func TestGetIsBoundToThePrincipal(t *testing.T) {
 	}
 }
 
+// counter counts open sessions.
+type counter struct{ open *atomic.Int32 }
+
+func (c counter) Sessions(_ string, delta int) { c.open.Add(int32(delta)) }
+func (counter) Resumed(bool)                   {}
+func (counter) EventLogBytes(int)              {}
+
 func TestExpiry(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -101,7 +108,7 @@ func TestExpiry(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				var open atomic.Int32
-				r := New(sealer(), options(), func(_ engine.Era, delta int) { open.Add(int32(delta)) })
+				r := New(sealer(), options(), counter{&open})
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				go r.Run(ctx)

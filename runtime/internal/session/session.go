@@ -56,11 +56,15 @@ type Session struct {
 	touched time.Duration
 	// older and newer are the list of the shard's quiet sessions.
 	older, newer *Session
-	listener     stream.Stream // nil while the client does not listen
-	requests     int32
-	dirty        uint32 // bits that wait for a listener
-	told         uint32 // bits that the listener got
+	listener     Listener  // nil while the client does not listen
+	log          *eventLog // nil while there is nothing to resume
 	toldAt       time.Duration
+	told         uint32 // bits that the last listener got, the last of them at toldAt
+	dirty        uint32 // bits that wait for a listener
+	streams      uint32 // how many event streams there were, but for EraSSE
+	listen       uint32 // which of them the last listener was, zero for none
+	listenSeq    uint32 // the number of messages on it
+	requests     int32
 	state        uint8
 }
 
@@ -70,79 +74,17 @@ func (s *Session) ID() string { return encode(&s.raw) }
 // Key is the random part of the id.
 func (s *Session) Key() Key { return s.key }
 
-// doubt is for how long what was written may have been lost on a connection that
-// has ended since: longer than it takes to find out that nobody reads it.
-const doubt = time.Minute
-
-// Attach makes st the stream on which the client listens. An earlier one is
-// closed as Replaced. Bits that were marked while nobody listened are marked on
-// st, and those that the stream before got shortly before its end, which may have
-// swallowed them. It fails with ErrEnded or ErrMoved.
-func (s *Session) Attach(st stream.Stream) error {
-	s.home.mu.Lock()
-	if err := s.refusedLocked(); err != nil {
-		s.home.mu.Unlock()
-		return err
+// abandonedLocked reports whether nothing has happened for too long. A session of
+// EraSSE is its stream: it waits only for its client to come back, also while its
+// calls go on.
+func (s *Session) abandonedLocked(now, idle time.Duration) bool {
+	if s.listener != nil {
+		return false
 	}
-	s.doubtLocked()
-	before, bits := s.listener, s.dirty
-	s.home.unlistLocked(s)
-	s.listener, s.dirty = st, 0
-	s.tellLocked(bits)
-	s.home.mu.Unlock()
-	if before != nil {
-		before.Close(stream.Replaced)
+	if s.Era == engine.EraSSE {
+		return now-s.touched >= min(idle, retention)
 	}
-	if bits != 0 {
-		st.Mark(bits)
-	}
-	return nil
-}
-
-// Detach says that st has ended. It has no effect if st was replaced.
-func (s *Session) Detach(st stream.Stream) {
-	s.home.mu.Lock()
-	if s.listener != st {
-		s.home.mu.Unlock()
-		return
-	}
-	s.listener = nil
-	s.doubtLocked()
-	gone := s.state == moved
-	s.home.quietLocked(s)
-	s.home.mu.Unlock()
-	if gone {
-		s.home.registry.drop(s)
-	}
-}
-
-// doubtLocked lets bits that the listener may not have got wait for the next.
-func (s *Session) doubtLocked() {
-	if s.told != 0 && s.home.registry.now()-s.toldAt < doubt {
-		s.dirty |= s.told
-	}
-	s.told = 0
-}
-
-func (s *Session) tellLocked(bits uint32) {
-	if bits != 0 {
-		s.told, s.toldAt = s.told|bits, s.home.registry.now()
-	}
-}
-
-// Mark sets dirty bits on the listening stream, or keeps them for the next.
-func (s *Session) Mark(bits uint32) {
-	s.home.mu.Lock()
-	listener := s.listener
-	if listener == nil {
-		s.dirty |= bits
-	} else {
-		s.tellLocked(bits)
-	}
-	s.home.mu.Unlock()
-	if listener != nil {
-		listener.Mark(bits)
-	}
+	return s.requests == 0 && now-s.touched >= idle
 }
 
 // Use counts a request, during which the session does not expire. It fails with
@@ -188,13 +130,6 @@ func (s *Session) Busy() bool {
 	return s.requests > 0 && s.Era == engine.EraSSE
 }
 
-// Listening reports whether the client has a stream open.
-func (s *Session) Listening() bool {
-	s.home.mu.Lock()
-	defer s.home.mu.Unlock()
-	return s.listener != nil
-}
-
 // Ended reports whether the session was closed.
 func (s *Session) Ended() bool {
 	s.home.mu.Lock()
@@ -211,27 +146,14 @@ func (s *Session) Close(reason stream.CloseReason) {
 		return
 	}
 	s.state = over
-	listener := s.listener
-	s.listener = nil
+	listener, log := s.listener, s.log
+	s.listener, s.log = nil, nil
 	s.home.mu.Unlock()
 	s.home.registry.drop(s)
+	if log != nil {
+		s.home.registry.logs.discard(log)
+	}
 	s.State.End("the session ended: " + string(reason))
-	if listener != nil {
-		listener.Close(reason)
-	}
-}
-
-// Leave closes the listening stream because the replica drains. A session of
-// EraSSE is its stream and ends, unless it has moved; one of EraStreamable stays,
-// so that its running requests are answered on streams of their own.
-func (s *Session) Leave(reason stream.CloseReason) {
-	s.home.mu.Lock()
-	listener, state := s.listener, s.state
-	s.home.mu.Unlock()
-	if s.Era == engine.EraSSE && state != moved {
-		s.Close(reason)
-		return
-	}
 	if listener != nil {
 		listener.Close(reason)
 	}

@@ -125,8 +125,7 @@ func (h *shard) appendExpired(old []*Session, now time.Duration, o *Options) []*
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, s := range h.sessions {
-		quiet := s.requests == 0 && s.listener == nil
-		if now-s.created >= o.MaxAge || quiet && now-s.touched >= o.IdleTimeout {
+		if now-s.created >= o.MaxAge || s.abandonedLocked(now, o.IdleTimeout) {
 			old = append(old, s)
 		}
 	}

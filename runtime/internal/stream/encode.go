@@ -55,6 +55,9 @@ func appendMessage(dst []byte, m *Message, id string) []byte {
 		dst = append(dst, "retry: "...)
 		dst = strconv.AppendInt(dst, m.Retry.Milliseconds(), 10)
 		dst = append(dst, '\n')
+		if m.ID == "" && m.Event == "" && m.Data == nil {
+			return append(dst, '\n') // No event at all.
+		}
 	}
 	return AppendEvent(dst, m.Event, cmp.Or(m.ID, id), m.Data)
 }

@@ -48,6 +48,13 @@ type Log interface {
 	Keep(m Message) (id string)
 }
 
+// Salvager takes what a stream was sent and could not write.
+type Salvager interface {
+	// Lost takes a message that is dropped unwritten. It is called with the
+	// outbox locked: it must not wait, nor call the outbox.
+	Lost(m Message)
+}
+
 // overhead is what a message costs in an outbox beside its data, framing what it
 // costs on the wire, both in bytes and roughly.
 const (

@@ -38,6 +38,7 @@ type Outbox struct {
 	dirty   uint32
 	reason  CloseReason
 	last    *Message      // written after everything else
+	salvage Salvager      // gets what is dropped; may be nil
 	done    chan struct{} // made by the first Done, closed by the first Close
 }
 
@@ -215,9 +216,22 @@ func (o *Outbox) countLocked(delta int) {
 	}
 }
 
+// Salvage names who gets the messages that are dropped, in their order. Those that
+// a writer has taken are not among them: its Log has them.
+func (o *Outbox) Salvage(to Salvager) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.salvage = to
+}
+
 // dropLocked forgets what nobody will write any more. What the writer has stays
 // counted until it lets go.
 func (o *Outbox) dropLocked() {
+	if o.salvage != nil && o.queue != nil {
+		for i := range o.queue.entries {
+			o.salvage.Lost(o.queue.entries[i].Message)
+		}
+	}
 	o.queue.free()
 	o.queue, o.dirty, o.last = nil, 0, nil
 	o.countLocked(o.taken - o.bytes)

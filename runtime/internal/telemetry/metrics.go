@@ -71,6 +71,9 @@ type Metrics struct {
 	revision    *prometheus.GaugeVec
 	refused     prometheus.Gauge
 	reloads     *prometheus.CounterVec
+	resumed     prometheus.Counter
+	notResumed  prometheus.Counter
+	eventLog    prometheus.Gauge
 	problems    prometheus.Gauge
 }
 
@@ -93,7 +96,11 @@ func New(reg prometheus.Registerer, version string) *Metrics {
 	rejections := r.counters("fairlead_rejections_total", "HTTP requests that were refused, by the code in the answer's body.", "reason")
 	forwarded := r.counters("fairlead_forwarded_requests_total", "Requests of sessions on other replicas, by what came of forwarding them.", "outcome")
 	refusals := r.counters("fairlead_message_errors_total", "MCP messages that were answered with an error instead of being run, by the era of the protocol and the kind of error.", "era", "kind")
+	resumptions := r.counters("fairlead_resumptions_total", "Clients that came back with the id of the last event that they had seen, by result: resumed or gone.", "result")
 	m := &Metrics{
+		resumed:     resumptions.WithLabelValues("resumed"),
+		notResumed:  resumptions.WithLabelValues("gone"),
+		eventLog:    r.gauge("fairlead_event_log_bytes", "Bytes that are kept for clients that lose an event stream."),
 		streams:     newFamily(maxWords, isWord, vec1(streams.WithLabelValues), eras...),
 		maxStreams:  r.gauge("fairlead_sse_max_connections", "Event streams that this replica takes at most."),
 		messages:    newFamily(maxWords, isWord, vec1(messages.WithLabelValues)),
@@ -225,6 +232,19 @@ func (m *Metrics) MessageWritten(kind string, queued time.Duration) {
 // Error counts an error on an event stream. Types are words of the code in
 // snake_case.
 func (m *Metrics) Error(errorType string) { m.errors.get(errorType).Inc() }
+
+// Resumed counts a client that came back with the id of an event.
+func (m *Metrics) Resumed(ok bool) {
+	if ok {
+		m.resumed.Inc()
+	} else {
+		m.notResumed.Inc()
+	}
+}
+
+// EventLogBytes adds n, which may be negative, to what is kept for clients that
+// lose a stream.
+func (m *Metrics) EventLogBytes(n int) { m.eventLog.Add(float64(n)) }
 
 // Sessions adds n, which may be negative, to the sessions of an era.
 func (m *Metrics) Sessions(era string, n int) { m.sessions.get(era).Add(float64(n)) }

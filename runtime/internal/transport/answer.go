@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"fairlead.dev/fairlead/runtime/internal/engine"
+	"fairlead.dev/fairlead/runtime/internal/session"
 	"fairlead.dev/fairlead/runtime/internal/stream"
 )
 
@@ -31,7 +32,8 @@ type Answer struct {
 	batch     bool
 	head      http.Header
 	// Gone, if set, is called when the client cannot be reached any more.
-	gone func()
+	gone    func()
+	session *session.Session
 
 	timer *time.Timer // nil if there is nothing to wait for
 
@@ -39,6 +41,7 @@ type Answer struct {
 	responses [][]byte
 	first     [1][]byte      // the memory of responses for one
 	out       *stream.Outbox // nil until the answer became a stream
+	reply     *session.Reply // made with out, in a session
 	served    chan struct{}  // closed when the stream has ended; made with out
 	finished  bool
 }
@@ -57,12 +60,15 @@ type AnswerOptions struct {
 	Immediate bool
 	// Gone is called at most once, when the client is found to be gone.
 	Gone func()
+	// Session, if set, keeps what the answer says on an event stream for a client
+	// that loses it.
+	Session *session.Session
 }
 
 // NewAnswer begins an answer. Finish must follow.
 func (c *Core) NewAnswer(w http.ResponseWriter, r *http.Request, o AnswerOptions) *Answer {
 	a := &Answer{
-		core: c, w: w, r: r, transport: o.Transport, accepts: o.Accepts, batch: o.Batch, head: o.Head, gone: o.Gone,
+		core: c, w: w, r: r, transport: o.Transport, accepts: o.Accepts, batch: o.Batch, head: o.Head, gone: o.Gone, session: o.Session,
 	}
 	a.responses = a.first[:0]
 	switch {
@@ -87,6 +93,9 @@ func (a *Answer) open() *stream.Outbox {
 		return nil
 	}
 	a.out, a.served = a.core.NewOutbox(), make(chan struct{})
+	if a.session != nil {
+		a.reply = a.session.NewReply(a.out)
+	}
 	return a.out
 }
 
@@ -100,6 +109,10 @@ func (a *Answer) serve(out *stream.Outbox) {
 func (a *Answer) write(out *stream.Outbox) {
 	options := a.core.StreamOptions(a.transport)
 	options.Head = a.head
+	if a.reply != nil {
+		options.First, options.Log = a.reply.Prime(), a.reply
+		defer a.reply.Detach(out)
+	}
 	if reason := stream.Serve(a.w, a.r, out, options); reason != stream.Completed && a.gone != nil {
 		a.gone()
 	}
@@ -133,7 +146,15 @@ func (a *Answer) Send(ctx context.Context, m engine.Message) error {
 	if out == nil {
 		return &stream.ClosedError{Reason: stream.Completed}
 	}
-	return out.Send(ctx, Event(m))
+	return a.say(ctx, out, Event(m))
+}
+
+// say sends on the stream that the answer became.
+func (a *Answer) say(ctx context.Context, out *stream.Outbox, m stream.Message) error {
+	if a.reply != nil {
+		return a.reply.Send(ctx, m)
+	}
+	return out.Send(ctx, m)
 }
 
 // Finish ends the answer after the last Send. It returns when nothing more will
@@ -153,7 +174,10 @@ func (a *Answer) Finish(ctx context.Context) {
 	}
 	for _, data := range responses {
 		// A stream that is gone has told its owner.
-		_ = out.Send(ctx, Event(engine.Message{Data: data, Response: true}))
+		_ = a.say(ctx, out, Event(engine.Message{Data: data, Response: true}))
+	}
+	if a.reply != nil {
+		a.reply.Finish()
 	}
 	out.Close(stream.Completed)
 	<-a.served

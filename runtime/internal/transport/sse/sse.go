@@ -11,7 +11,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"sync"
+	"time"
 
 	"fairlead.dev/fairlead/runtime/internal/engine"
 	"fairlead.dev/fairlead/runtime/internal/session"
@@ -30,8 +30,6 @@ const (
 // Transport serves HTTP+SSE.
 type Transport struct {
 	core *transport.Core
-	// senders are the outboxes of sessions, which calls answer to.
-	senders sync.Map // *session.Session -> *stream.Outbox
 }
 
 // New makes the transport.
@@ -50,7 +48,8 @@ func (t *Transport) enabled(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// Stream serves GET /sse: a session that lives as long as its stream.
+// Stream serves GET /sse: a session that ends with its stream, unless the client
+// comes back soon.
 func (t *Transport) Stream(w http.ResponseWriter, r *http.Request) {
 	if !t.enabled(w, r) {
 		return
@@ -67,37 +66,60 @@ func (t *Transport) Stream(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	s, err := t.core.Sessions.Create(transport.Principal(r.Context()).Key, engine.EraSSE, &engine.Session{})
+	s, err := t.open(r)
 	if err != nil {
 		release()
 		t.core.RefuseSession(w, r, err)
 		return
 	}
 	out := t.core.NewOutbox()
-	t.senders.Store(s, out)
+	id := s.ID()
 	// The request's context would keep all of the request for as long as the stream.
 	origin := transport.OriginOf(r.Context())
-	ended := func(reason stream.CloseReason) { //nolint:contextcheck // What is logged at the end is not within the request.
-		s.Close(reason)
-		t.senders.Delete(s)
+	ended := func(stream.CloseReason) { //nolint:contextcheck // What is logged at the end is not within the request.
+		s.Detach(out)
 		release()
 		t.warn(origin, s)
 	}
 	// From here on a revocation finds the session; it may have come before.
 	if !t.core.Confirm(w, r) {
-		ended(stream.Revoked)
+		s.Close(stream.Revoked)
+		release()
 		return
 	}
 	if err := s.Attach(out); err != nil {
-		ended(stream.Completed)
+		release()
 		t.core.RefuseSession(w, r, err)
 		return
 	}
 	options := t.core.StreamOptions("sse")
-	// Relative, so that it also holds under the prefix of an exposure.
-	options.First = &stream.Message{Event: "endpoint", Data: []byte("messages?sessionId=" + s.ID())}
-	options.Render = transport.RenderLegacy
+	// Relative, so that it also holds under the prefix of an exposure. Its id is
+	// what a client shows that comes back.
+	options.First = &stream.Message{Event: "endpoint", ID: id, Data: []byte("messages?sessionId=" + id)}
+	options.Render = func(bits uint32) []stream.Message {
+		all := transport.RenderLegacy(bits)
+		if bits&session.Pending != 0 {
+			all = append(s.SaidSince(), all...)
+		}
+		return all
+	}
 	t.core.ServeStream(w, r, out, options, ended)
+}
+
+// open gives the session of a client that comes back, or makes one. A new client
+// has no protocol version to send yet: one that sends it has lost its session, and
+// goes on where it can without an initialize that it will not send again.
+func (t *Transport) open(r *http.Request) (*session.Session, error) {
+	principal := transport.Principal(r.Context()).Key
+	if last := r.Header.Get("Last-Event-ID"); last != "" {
+		s, ok := t.core.Sessions.Get(last, principal)
+		ok = ok && s.Era == engine.EraSSE
+		t.core.Sessions.Returned(ok)
+		if ok {
+			return s, nil
+		}
+	}
+	return t.core.Sessions.Create(principal, engine.EraSSE, engine.Continue(r.Header.Get("Mcp-Protocol-Version")))
 }
 
 // warn names the client of a session of a transport that is on its way out.
@@ -119,7 +141,7 @@ func (t *Transport) Message(w http.ResponseWriter, r *http.Request) {
 		t.core.RefuseMethod(w, r, http.MethodPost)
 		return
 	}
-	s, out, ok := t.session(w, r)
+	s, ok := t.session(w, r)
 	if !ok {
 		return
 	}
@@ -141,13 +163,13 @@ func (t *Transport) Message(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		defer s.Unuse()
 		if !t.core.RefusedCredentials(w, r, err) {
-			t.refuse(w, r, out, transport.EngineError(err))
+			t.refuse(w, r, s, transport.EngineError(err))
 		}
 		return
 	}
 	// The call belongs to the session, not to this request.
 	ctx := context.WithoutCancel(r.Context())
-	sink := sink{out}
+	sink := sink{s}
 	if call.Immediate() || !call.IsRequest() {
 		// A full outbox holds the POST up, and with it a client that asks but
 		// does not read.
@@ -164,26 +186,33 @@ func (t *Transport) Message(w http.ResponseWriter, r *http.Request) {
 	t.core.WriteJSON(w, r, http.StatusAccepted, nil)
 }
 
-func (t *Transport) session(w http.ResponseWriter, r *http.Request) (*session.Session, *stream.Outbox, bool) {
+func (t *Transport) session(w http.ResponseWriter, r *http.Request) (*session.Session, bool) {
 	id := transport.QuerySession(r)
 	if id == "" {
 		t.core.Refuse(w, r, transport.Refusal{Status: http.StatusBadRequest, Code: "missing_session_id", Message: "the query must have the sessionId of an open stream", Close: true})
-		return nil, nil, false
+		return nil, false
 	}
 	s, ok := t.core.Sessions.Get(id, transport.Principal(r.Context()).Key)
-	if ok {
-		if out, ok := t.senders.Load(s); ok {
-			return s, out.(*stream.Outbox), true
-		}
+	switch {
+	case !ok || s.Era != engine.EraSSE:
+		t.core.RefuseUnknownSession(w, r)
+	case !s.Listening():
+		// Most clients open another session when they come back: the answer would
+		// never reach them.
+		t.core.Refuse(w, r, transport.Refusal{
+			Status: http.StatusServiceUnavailable, Code: "no_stream", RetryAfter: time.Second, Close: true,
+			Message: "the stream of this session has ended: connect to it again first, with the id of its endpoint event as Last-Event-ID",
+		})
+	default:
+		return s, true
 	}
-	t.core.RefuseUnknownSession(w, r)
-	return nil, nil, false
+	return nil, false
 }
 
 // refuse answers a message that was not accepted. An error that belongs to a
 // request travels on the stream like every answer; what cannot be answered
 // there, and what the client should try again, is the status of the POST.
-func (t *Transport) refuse(w http.ResponseWriter, r *http.Request, out *stream.Outbox, e *engine.Error) {
+func (t *Transport) refuse(w http.ResponseWriter, r *http.Request, s *session.Session, e *engine.Error) {
 	if no, ok := transport.Busy(e); ok {
 		t.core.Refuse(w, r, no)
 		return
@@ -192,7 +221,7 @@ func (t *Transport) refuse(w http.ResponseWriter, r *http.Request, out *stream.O
 		t.core.Refuse(w, r, transport.Refusal{Status: http.StatusBadRequest, Code: e.Kind.String(), Body: e.JSON()})
 		return
 	}
-	err := out.Send(r.Context(), transport.Event(engine.Message{Data: e.JSON(), Response: true}))
+	err := s.Say(r.Context(), transport.Event(engine.Message{Data: e.JSON(), Response: true}))
 	if closed := (*stream.ClosedError)(nil); errors.As(err, &closed) {
 		t.core.RefuseUnknownSession(w, r)
 		return
@@ -202,9 +231,9 @@ func (t *Transport) refuse(w http.ResponseWriter, r *http.Request, out *stream.O
 
 // sink sends a call's messages to its session's stream.
 type sink struct {
-	out *stream.Outbox
+	session *session.Session
 }
 
 func (s sink) Send(ctx context.Context, m engine.Message) error {
-	return s.out.Send(ctx, transport.Event(m))
+	return s.session.Say(ctx, transport.Event(m))
 }

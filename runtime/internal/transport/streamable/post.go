@@ -64,7 +64,7 @@ func (p *post) single(message []byte) {
 		return
 	}
 	answer := p.t.core.NewAnswer(p.w, p.r, transport.AnswerOptions{
-		Transport: name, Accepts: p.accepts, Head: head, Immediate: call.Immediate(),
+		Transport: name, Accepts: p.accepts, Head: head, Immediate: call.Immediate(), Session: p.session,
 	})
 	call.Run(ctx, answer)
 	answer.Finish(ctx)
@@ -79,7 +79,7 @@ func (p *post) answerError(e *engine.Error) {
 		return
 	}
 	ctx := p.r.Context()
-	answer := p.t.core.NewAnswer(p.w, p.r, transport.AnswerOptions{Transport: name, Accepts: p.accepts, Immediate: true})
+	answer := p.t.core.NewAnswer(p.w, p.r, transport.AnswerOptions{Transport: name, Accepts: p.accepts, Immediate: true, Session: p.session})
 	// The stream's end is reported to its owner.
 	_ = answer.Send(ctx, engine.Message{Data: e.JSON(), Response: true})
 	answer.Finish(ctx)
@@ -125,7 +125,7 @@ func (p *post) batch(messages [][]byte) {
 }
 
 func (p *post) runAll(ctx context.Context, calls []*engine.Call, refused []*engine.Error) {
-	answer := p.t.core.NewAnswer(p.w, p.r, transport.AnswerOptions{Transport: name, Accepts: p.accepts, Batch: true, Immediate: len(calls) == 0})
+	answer := p.t.core.NewAnswer(p.w, p.r, transport.AnswerOptions{Transport: name, Accepts: p.accepts, Batch: true, Immediate: len(calls) == 0, Session: p.session})
 	var running sync.WaitGroup
 	for _, call := range calls {
 		running.Go(func() { call.Run(ctx, answer) })

@@ -46,18 +46,55 @@ func (t *Transport) Stream(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
+	options := t.core.StreamOptions(name)
+	options.Head = http.Header{sessionHeader: {s.ID()}}
+	last := r.Header.Get("Last-Event-ID")
 	out := t.core.NewOutbox()
-	if err := s.Attach(out); err != nil {
+	if session.Resumable(last) {
+		t.resume(w, r, resumption{s, last, out, options, release})
+		return
+	}
+	var err error
+	if options.First, options.Log, err = s.Listen(out, last); err != nil {
 		release()
 		t.core.RefuseSession(w, r, err)
 		return
 	}
-	options := t.core.StreamOptions(name)
-	options.Head = http.Header{sessionHeader: {s.ID()}}
 	options.Render = transport.RenderLegacy
 	t.core.ServeStream(w, r, out, options, func(stream.CloseReason) {
 		s.Detach(out)
 		release()
+	})
+}
+
+// resumption is a GET that asks for the rest of a POST's answer.
+type resumption struct {
+	session *session.Session
+	last    string
+	out     *stream.Outbox
+	options stream.Options
+	release func()
+}
+
+// resume goes on with an answer whose stream the client has lost (2025-11-25
+// basic/transports, "Resumability and Redelivery"): what it has not seen, and then
+// what still comes, until the response.
+func (t *Transport) resume(w http.ResponseWriter, r *http.Request, q resumption) {
+	reply, ok := q.session.Resume(q.last, q.out)
+	if !ok {
+		q.release()
+		// Clients that resume an answer which they have take this for its end.
+		w.Header().Set("Allow", "POST, DELETE")
+		t.core.Refuse(w, r, transport.Refusal{
+			Status: http.StatusMethodNotAllowed, Code: "nothing_to_resume",
+			Message: "nothing is left of the answer that the Last-Event-ID header names; a GET without it listens",
+		})
+		return
+	}
+	q.options.Render = reply.Render
+	t.core.ServeStream(w, r, q.out, q.options, func(stream.CloseReason) {
+		reply.Detach(q.out)
+		q.release()
 	})
 }
 
