@@ -29,7 +29,7 @@ const doubt = time.Minute
 const comeBack = time.Second
 
 // Attach makes st the stream on which the client listens. An earlier one is
-// closed as Replaced. Bits that were marked while nobody listened are marked on
+// closed. Bits that were marked while nobody listened are marked on
 // st, and those that the stream before got shortly before its end, which may have
 // swallowed them. What was said meanwhile in EraSSE is on st's way too. It fails
 // with ErrEnded or ErrMoved.
@@ -38,7 +38,8 @@ func (s *Session) Attach(st Listener) error {
 	return err
 }
 
-// Listen is Attach for EraStreamable, after an event with an id, which may be
+// Listen is Attach for EraStreamable, where an earlier stream is closed as
+// Replaced, after an event with an id, which may be
 // empty or of another stream. log gives ids to what is written to st; first is
 // the event that st begins with, nil for clients that would not know what to do
 // with it.
@@ -76,19 +77,29 @@ func (s *Session) attach(st Listener, after eventID) (number uint32, err error) 
 	backlog := s.backlogLocked()
 	s.home.mu.Unlock()
 	if s.Era == engine.EraSSE {
-		st.Salvage(s)
-	}
-	if backlog != nil {
-		backlog.resume(st)
-		bits |= Pending
-	}
-	if before != nil {
+		bits |= takeOver(s, backlog, before, st)
+	} else if before != nil {
 		before.Close(stream.Replaced)
 	}
 	if bits != 0 {
 		st.Mark(bits)
 	}
 	return number, nil
+}
+
+// takeOver gives st what before did not deliver, whose client is not there any
+// more. It gives the bit to mark if there may be something.
+func takeOver(s *Session, backlog *Reply, before, st Listener) (bits uint32) {
+	st.Salvage(s)
+	if backlog != nil {
+		backlog.resume(st)
+		bits = Pending
+	}
+	if before != nil {
+		before.Close(stream.ClientGone)
+		bits = Pending
+	}
+	return bits
 }
 
 // missedLocked are the bits of the last listener that a client may have missed

@@ -89,15 +89,14 @@ func (r *Reply) Keep(m stream.Message) string {
 	return id.String()
 }
 
-// Lost implements stream.Salvager: m was queued on a stream that broke before.
+// Lost implements stream.Salvager: m was queued on a stream that broke. That stream
+// is locked and may still be the reply's, so that nobody is woken: whoever takes
+// over wakes itself after it has closed the one before.
 func (r *Reply) Lost(m stream.Message) {
 	r.log.mu.Lock()
-	out, delta := r.appendLocked(m, false)
+	_, delta := r.appendLocked(m, false)
 	r.log.mu.Unlock()
 	r.log.registry.logs.grew(delta)
-	// The lock of the older outbox is held, but nothing goes from a newer one to
-	// an older.
-	wake(out)
 }
 
 // Send says m. Without a stream it is kept, for as long as the client may still
