@@ -4,6 +4,7 @@
 package stream
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -17,7 +18,7 @@ type line struct {
 // maxEntries bounds the lines that are kept, and maxBuffer the buffers, in bytes.
 const (
 	maxEntries = 256
-	maxBuffer  = 2 * chunk
+	maxBuffer  = chunk
 )
 
 var lines = sync.Pool{New: func() any { return new(line) }}
@@ -34,8 +35,20 @@ func (l *line) free() {
 	lines.Put(l)
 }
 
+// insert puts e at i. A line grows by a quarter at a time: one that grows by
+// doubling is half empty, and a client that does not read has it held.
+func (l *line) insert(i int, e *entry) {
+	if n := len(l.entries); n == cap(l.entries) {
+		grown := make([]entry, n, n+max(n/4, 4))
+		copy(grown, l.entries)
+		l.entries = grown
+	}
+	l.entries = slices.Insert(l.entries, i, *e)
+}
+
 // cut takes the first messages that are up to chunk bytes on the wire, at least
-// one. The rest is nil if that is all.
+// one. The rest is nil if that is all; else it gets a line that is no larger than
+// it has to be.
 func (l *line) cut() (first, rest *line, size int) {
 	n, encoded := 0, 0
 	for n < len(l.entries) {
@@ -50,12 +63,10 @@ func (l *line) cut() (first, rest *line, size int) {
 	if n == len(l.entries) {
 		return l, nil, size
 	}
-	first = newLine()
-	first.entries = append(first.entries, l.entries[:n]...)
-	left := copy(l.entries, l.entries[n:])
-	clear(l.entries[left:])
-	l.entries = l.entries[:left]
-	return first, l, size
+	rest = &line{entries: slices.Clone(l.entries[n:])}
+	clear(l.entries[n:])
+	l.entries = l.entries[:n]
+	return l, rest, size
 }
 
 // batch is what a writer has in its hands. It is pooled, since only writers that
@@ -66,11 +77,17 @@ type batch struct {
 	line  *line
 	dirty uint32
 	last  *Message
-	// rendered are the messages that dirty bits became.
-	rendered []Message
+	// notes are what is left of the messages once they are encoded.
+	notes []note
 	// buffer holds the encoded batch, and rest what of it is not written yet.
 	buffer, rest []byte
 	socket       attempt
+}
+
+// note is what the Observer learns of a message.
+type note struct {
+	kind  string
+	since time.Duration // on the clock of entries
 }
 
 var batches = sync.Pool{New: func() any {
@@ -87,34 +104,40 @@ func (b *batch) free() {
 	if cap(b.buffer) > maxBuffer {
 		b.buffer = nil
 	}
+	if cap(b.notes) > maxEntries {
+		b.notes = nil
+	}
 	batches.Put(b)
 }
 
 func (b *batch) clear() {
 	b.line.free()
-	b.line, b.dirty, b.last, b.rendered, b.rest = nil, 0, nil, nil, nil
+	b.line, b.dirty, b.last, b.rest = nil, 0, nil, nil
+	b.notes = b.notes[:0]
 }
 
 // encode makes bytes of what was taken, in the order in which it leaves, and
 // lets the messages go.
 func (b *batch) encode(o *Options) {
-	b.buffer = b.buffer[:0]
+	b.buffer, b.notes = b.buffer[:0], b.notes[:0]
 	if b.line != nil {
 		b.reserve()
 		for i := range b.line.entries {
-			m := &b.line.entries[i].Message
-			b.add(o, m)
-			m.Data = nil
+			e := &b.line.entries[i]
+			b.add(o, &e.Message, e.since)
 		}
+		b.line.free()
+		b.line = nil
 	}
+	now := sinceEpoch()
 	if b.dirty != 0 && o.Render != nil {
-		b.rendered = o.Render(b.dirty)
-		for i := range b.rendered {
-			b.add(o, &b.rendered[i])
+		rendered := o.Render(b.dirty)
+		for i := range rendered {
+			b.add(o, &rendered[i], now)
 		}
 	}
 	if b.last != nil {
-		b.add(o, b.last)
+		b.add(o, b.last, now)
 	}
 	b.rest = b.buffer
 }
@@ -129,34 +152,29 @@ func (b *batch) reserve() {
 	if size > cap(b.buffer) {
 		b.buffer = make([]byte, 0, max(size, minBuffer))
 	}
+	b.notes = slices.Grow(b.notes, len(b.line.entries))
 }
 
 // minBuffer spares small messages a new buffer for each larger one.
 const minBuffer = 2 << 10
 
 // add appends a message that leaves now, under the id that the log gives it.
-func (b *batch) add(o *Options, m *Message) {
+func (b *batch) add(o *Options, m *Message, since time.Duration) {
 	id := ""
 	if o.Log != nil {
 		id = o.Log.Keep(*m)
 	}
 	b.buffer = appendMessage(b.buffer, m, id)
+	b.notes = append(b.notes, note{kind: m.Kind, since: since})
 }
 
 // written tells of what was handed to the connection, and forgets it.
 func (b *batch) written(observer Observer) {
-	if b.line != nil {
-		now := time.Now()
-		for i := range b.line.entries {
-			e := &b.line.entries[i]
-			observer.MessageWritten(e.Kind, now.Sub(e.since))
+	if len(b.notes) > 0 {
+		now := sinceEpoch()
+		for _, n := range b.notes {
+			observer.MessageWritten(n.kind, now-n.since)
 		}
-	}
-	for i := range b.rendered {
-		observer.MessageWritten(b.rendered[i].Kind, 0)
-	}
-	if b.last != nil {
-		observer.MessageWritten(b.last.Kind, 0)
 	}
 	b.clear()
 }

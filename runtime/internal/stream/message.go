@@ -58,7 +58,7 @@ type Salvager interface {
 // overhead is what a message costs in an outbox beside its data, framing what it
 // costs on the wire, both in bytes and roughly.
 const (
-	overhead = 128
+	overhead = 160
 	framing  = 40
 )
 

@@ -54,8 +54,13 @@ type writer interface {
 
 type entry struct {
 	Message
-	since time.Time
+	since time.Duration // since the epoch
 }
+
+// epoch is when the clock of entries began.
+var epoch = time.Now()
+
+func sinceEpoch() time.Duration { return time.Since(epoch) }
 
 type waiter struct {
 	entry
@@ -84,7 +89,7 @@ func (o *Outbox) Send(ctx context.Context, m Message) error {
 		defer o.mu.Unlock()
 		return &ClosedError{Reason: o.reason}
 	}
-	e := entry{Message: m, since: time.Now()}
+	e := entry{Message: m, since: sinceEpoch()}
 	o.foldLocked(m)
 	if len(o.waiters) == 0 && o.fitsLocked(m) {
 		o.pushLocked(e)
@@ -267,8 +272,7 @@ func (o *Outbox) pushLocked(e entry) {
 	if o.queue == nil {
 		o.queue = newLine()
 	}
-	line := o.queue.entries
-	o.queue.entries = slices.Insert(line, placeOf(&e.Message, line, func(q *entry) *Message { return &q.Message }), e)
+	o.queue.insert(placeOf(&e.Message, o.queue.entries, func(q *entry) *Message { return &q.Message }), &e)
 	o.countLocked(e.size())
 }
 

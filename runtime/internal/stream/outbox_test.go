@@ -208,8 +208,8 @@ func TestOutboxWaitingResponseOvertakesOtherGroups(t *testing.T) {
 			}()
 			synctest.Wait()
 		}
-		send(pad("p1", 200), 1, false)
-		send(pad("p2", 200), 2, false)
+		send(pad("p1", 250), 1, false)
+		send(pad("p2", 250), 2, false)
 		send(pad("R2", 200), 2, true)
 		send(pad("R3", 200), 3, true)
 		one(o)
