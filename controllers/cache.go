@@ -5,7 +5,6 @@ package controllers
 
 import (
 	"maps"
-	"slices"
 	"unique"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -167,6 +166,12 @@ func reduceServer(in any) (any, error) {
 	if err := packServer(server); err != nil {
 		return nil, err
 	}
+	// Most servers are told the same.
+	for i := range server.Status.Conditions {
+		c := &server.Status.Conditions[i]
+		c.Type, c.Status = unique.Make(c.Type).Value(), unique.Make(c.Status).Value()
+		c.Reason, c.Message = unique.Make(c.Reason).Value(), unique.Make(c.Message).Value()
+	}
 	return reduceMetadata(server.DeepCopy())
 }
 
@@ -238,10 +243,16 @@ func reducePod(in any) (any, error) {
 		Status: corev1.PodStatus{Phase: pod.Status.Phase, PodIP: pod.Status.PodIP},
 	}
 	reduced.SetSelfLink(mounted)
-	reduced.Status.Conditions = slices.DeleteFunc(slices.Clone(pod.Status.Conditions), func(c corev1.PodCondition) bool {
-		return c.Type != corev1.PodReady && c.Type != corev1.PodScheduled
-	})
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodReady || c.Type == corev1.PodScheduled && c.Status != corev1.ConditionTrue {
+			c.Type, c.Status = unique.Make(c.Type).Value(), unique.Make(c.Status).Value()
+			reduced.Status.Conditions = append(reduced.Status.Conditions, c)
+		}
+	}
 	for _, status := range pod.Status.ContainerStatuses {
+		if status.Ready && status.State.Waiting == nil {
+			continue // Nothing stops it.
+		}
 		reduced.Status.ContainerStatuses = append(reduced.Status.ContainerStatuses, corev1.ContainerStatus{
 			Name: status.Name, Ready: status.Ready, RestartCount: status.RestartCount,
 			State: status.State, LastTerminationState: status.LastTerminationState,
