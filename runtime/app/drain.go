@@ -6,7 +6,10 @@ package app
 import (
 	"context"
 	"net/http"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"fairlead.dev/fairlead/runtime/internal/park"
 	"fairlead.dev/fairlead/runtime/internal/stream"
@@ -34,25 +37,45 @@ func (s *server) leave(ctx context.Context, clients *http.Server, parked *park.L
 	s.core.Leave()
 	// The pod has until the later of the two: its grace period is computed so.
 	deadline := time.Now().Add(max(d.Window, d.CallTimeout))
-	leavers := s.leavers()
+	hand := s.newHandOver()
+	s.closeStreams(ctx, hand, d)
+	s.finish(ctx, clients, parked, hand, deadline)
+	s.logger.InfoContext(ctx, "Left", "sessionsHandedOver", hand.moved.Load())
+}
+
+// closeStreams closes all streams over the window, and gives the sessions to peers:
+// those to which nobody listens at once, the others with their streams.
+func (s *server) closeStreams(ctx context.Context, hand *handOver, d *Drain) {
+	var silent sync.WaitGroup
+	moving, stop := context.WithCancel(ctx)
+	silent.Go(func() { hand.keepMoving(moving) })
+	defer silent.Wait()
+	defer stop()
+	var group errgroup.Group
+	group.SetLimit(maxHandOvers)
+	leavers := s.leavers(ctx, hand, &group)
 	s.logger.InfoContext(ctx, "Leaving: closing streams", "streams", len(leavers), "window", d.Window.String())
 	closeEvenly(ctx, leavers, d.Window, d.CallTimeout)
+	_ = group.Wait() // No move fails.
 	// A stream that was opening when the list was made is not on it.
-	for _, l := range s.leavers() {
+	for _, l := range s.leavers(ctx, hand, &group) {
 		l.Leave(stream.Drain)
 	}
-	s.finish(ctx, clients, parked, deadline)
-	s.logger.InfoContext(ctx, "Left")
+	_ = group.Wait()
 }
 
 // finish answers what runs until the deadline, and whoever still comes: only
 // then is the port closed. After that there is as long as it takes to write
 // what is left.
-func (s *server) finish(ctx context.Context, clients *http.Server, parked *park.Listener, deadline time.Time) {
+func (s *server) finish(ctx context.Context, clients *http.Server, parked *park.Listener, hand *handOver, deadline time.Time) {
 	calls, cancelCalls := context.WithDeadline(ctx, deadline)
 	defer cancelCalls()
-	if err := s.handler.Quiet(calls); err != nil {
+	if err := s.quiet(calls, hand); err != nil {
 		s.logger.WarnContext(ctx, "Leaving: ending the calls that still run")
+	}
+	hand.moveAll(ctx, true)
+	if left := s.sessions.Count(); left > 0 {
+		s.logger.WarnContext(ctx, "Leaving: ending the sessions that no other replica took over", "sessions", left, "error", hand.lastError())
 	}
 	for _, open := range s.sessions.All() {
 		open.Close(stream.Drain)
@@ -72,11 +95,23 @@ func (s *server) finish(ctx context.Context, clients *http.Server, parked *park.
 	}
 }
 
-func (s *server) leavers() []leaver {
+// quiet waits until no request is being answered; meanwhile the sessions of those
+// that end move on.
+func (s *server) quiet(ctx context.Context, hand *handOver) error {
+	moving, stop := context.WithCancel(ctx)
+	var moved sync.WaitGroup
+	moved.Go(func() { hand.keepMoving(moving) })
+	defer moved.Wait()
+	defer stop()
+	return s.handler.Quiet(ctx)
+}
+
+// leavers are all that has an open stream. group runs what their Leave begins.
+func (s *server) leavers(ctx context.Context, hand *handOver, group *errgroup.Group) []leaver {
 	var all []leaver
 	for _, open := range s.sessions.All() {
 		if open.Listening() {
-			all = append(all, open)
+			all = append(all, departing{Session: open, hand: hand, ctx: ctx, moving: group})
 		}
 	}
 	for _, open := range s.stateless.Listens() {

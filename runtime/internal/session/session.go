@@ -130,6 +130,13 @@ func (s *Session) Busy() bool {
 	return s.requests > 0 && s.Era == engine.EraSSE
 }
 
+// InUse reports whether a request is running.
+func (s *Session) InUse() bool {
+	s.home.mu.Lock()
+	defer s.home.mu.Unlock()
+	return s.requests > 0
+}
+
 // Ended reports whether the session was closed.
 func (s *Session) Ended() bool {
 	s.home.mu.Lock()

@@ -1,0 +1,133 @@
+// Copyright The Fairlead Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package app
+
+import (
+	"context"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"fairlead.dev/fairlead/runtime/internal/session"
+	"fairlead.dev/fairlead/runtime/internal/stream"
+)
+
+const (
+	// handOverTimeout bounds how long a peer may take to take one session over.
+	handOverTimeout = 2 * time.Second
+	// maxHandOvers bounds the sessions that are on their way at once.
+	maxHandOvers = 64
+	// handOverPeriod is how often is looked for sessions that have become idle.
+	handOverPeriod = 100 * time.Millisecond
+)
+
+// successors take sessions over; *peer.Links is one.
+type successors interface {
+	// Ready are the peers that may be asked.
+	Ready() []netip.AddrPort
+	// HandOver gives a frozen session to a peer, and returns to which.
+	HandOver(ctx context.Context, s session.Snapshot) (to netip.AddrPort, err error)
+}
+
+// handOver moves the sessions of a replica that takes leave to its peers.
+type handOver struct {
+	peers    successors // nil: there are none
+	sessions *session.Registry
+	moved    atomic.Int64
+	failed   atomic.Pointer[error] // the last
+}
+
+func (s *server) newHandOver() *handOver {
+	return &handOver{sessions: s.sessions}
+}
+
+// lastError is why a session was not taken over, nil if none was offered.
+func (h *handOver) lastError() error {
+	if err := h.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// move gives one session to a peer, unless a request of it is running. It reports
+// whether the session is elsewhere now. One that nobody takes goes on here.
+func (h *handOver) move(ctx context.Context, s *session.Session) bool {
+	if h.peers == nil {
+		return false
+	}
+	snapshot, ok := s.Freeze()
+	if !ok {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, handOverTimeout)
+	defer cancel()
+	to, err := h.peers.HandOver(ctx, snapshot)
+	if err != nil {
+		s.Thaw()
+		h.failed.Store(&err)
+		return false
+	}
+	h.sessions.Moved(s.Key(), to)
+	h.moved.Add(1)
+	return true
+}
+
+// moveAll moves, some at a time, those of the sessions that are neither in use nor
+// listened to, or all that are not in use. It returns when each was tried once.
+func (h *handOver) moveAll(ctx context.Context, listening bool) {
+	if h.peers == nil || len(h.peers.Ready()) == 0 {
+		return
+	}
+	var moving errgroup.Group
+	moving.SetLimit(maxHandOvers)
+	for _, s := range h.sessions.All() {
+		if ctx.Err() != nil {
+			break
+		}
+		if !s.InUse() && (listening || !s.Listening()) {
+			moving.Go(func() error { h.move(ctx, s); return nil })
+		}
+	}
+	_ = moving.Wait() // No move fails.
+}
+
+// keepMoving moves sessions to which nobody listens, as soon as they are not in use,
+// until ctx ends.
+func (h *handOver) keepMoving(ctx context.Context) {
+	ticker := time.NewTicker(handOverPeriod)
+	defer ticker.Stop()
+	for {
+		h.moveAll(ctx, false)
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// departing is a session with an open stream, which closes once another replica has
+// the session, so that a client that comes back finds it.
+type departing struct {
+	*session.Session
+	hand *handOver
+	//nolint:containedctx // It is what bounds Leave, which is called within it.
+	ctx    context.Context
+	moving *errgroup.Group
+}
+
+// Busy reports whether a request is running: its session cannot move yet.
+func (d departing) Busy() bool { return d.InUse() }
+
+// Leave implements leaver. It does not wait for the peer, unless many are on their
+// way already.
+func (d departing) Leave(reason stream.CloseReason) {
+	d.moving.Go(func() error {
+		d.hand.move(d.ctx, d.Session)
+		d.Session.Leave(reason)
+		return nil
+	})
+}
