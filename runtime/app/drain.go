@@ -31,6 +31,12 @@ func (s *server) leave(ctx context.Context, clients *http.Server, parked *park.L
 	}
 	s.draining.Store(true)
 	s.logger.InfoContext(ctx, "Leaving: not ready any more, serving everything until endpoints caught up", "settle", d.Settle.String())
+	var told sync.WaitGroup
+	if s.links != nil {
+		// Peers that leave at the same time hand nothing over to each other.
+		told.Go(func() { s.links.Leave(ctx) })
+	}
+	defer told.Wait()
 	if !wait(ctx, d.Settle) {
 		return
 	}
@@ -87,6 +93,9 @@ func (s *server) finish(ctx context.Context, clients *http.Server, parked *park.
 	if err := parked.Drain(rest); err != nil {
 		s.logger.WarnContext(ctx, "Leaving: requests still run on connections that were idle")
 	}
+	if s.links != nil {
+		s.links.Retire(rest)
+	}
 	if err := clients.Shutdown(rest); err != nil {
 		s.logger.WarnContext(ctx, "Leaving: cut the requests that still ran", "error", err)
 	}
@@ -116,6 +125,11 @@ func (s *server) leavers(ctx context.Context, hand *handOver, group *errgroup.Gr
 	}
 	for _, open := range s.stateless.Listens() {
 		all = append(all, open)
+	}
+	if s.links != nil {
+		for _, open := range s.links.Streams() {
+			all = append(all, open)
+		}
 	}
 	return all
 }

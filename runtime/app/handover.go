@@ -41,7 +41,11 @@ type handOver struct {
 }
 
 func (s *server) newHandOver() *handOver {
-	return &handOver{sessions: s.sessions}
+	h := &handOver{sessions: s.sessions}
+	if s.links != nil {
+		h.peers = s.links
+	}
+	return h
 }
 
 // lastError is why a session was not taken over, nil if none was offered.

@@ -83,9 +83,6 @@ func (f *forwarding) to(ctx context.Context, addr netip.AddrPort) result {
 		moved, _ := netip.ParseAddrPort(a.Header.Get(movedHeader))
 		return result{verdict: verdict, moved: moved, gone: verdict == verdictGone}
 	}
-	if moved, err := netip.ParseAddrPort(a.Header.Get(movedHeader)); err == nil {
-		l.moved.put(f.envelope.Key, moved)
-	}
 	f.pass(a, left)
 	return result{served: true}
 }

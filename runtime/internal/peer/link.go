@@ -92,7 +92,9 @@ func (l *link) send(ctx context.Context, id *identity, stream bool, q *mux.Reque
 			return nil, fmt.Errorf("%w: %w", errUnreachable, ctx.Err())
 		}
 		// It ended just now, and gets no second use.
-		client.Close()
+		if !client.Away() {
+			client.Close()
+		}
 	}
 }
 
@@ -155,7 +157,8 @@ func (l *link) kept(id *identity) (*mux.Client, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.used = time.Now()
-	if l.client != nil && closed(l.client) {
+	if l.client != nil && (closed(l.client) || l.client.Away()) {
+		// One that is away closes by itself.
 		l.client = nil
 	}
 	l.renewLocked(id)

@@ -33,7 +33,7 @@ type Forwarded struct {
 	Principal auth.Principal
 	// RequestID is the request's X-Request-Id, ClientAddr the client's host:port.
 	RequestID, ClientAddr string
-	// Hops is how often the request was forwarded, 1 or 2.
+	// Hops is how often the request was forwarded: 1.
 	Hops int
 }
 
@@ -101,6 +101,10 @@ type Links struct {
 	// handler and halt are Serve's.
 	handler Handler
 	halt    func()
+	retired bool
+
+	retire chan struct{} // closed by Retire
+	served chan struct{} // closed when Serve has returned
 }
 
 // New makes the links; Run and Serve bring them to life. The error is about the
@@ -112,6 +116,7 @@ func New(o Options) (*Links, error) {
 	}
 	l := &Links{
 		Options: o, self: o.Sealer.Self(), poke: make(chan struct{}, 1), ring: o.Ring, links: map[netip.AddrPort]*link{},
+		retire: make(chan struct{}), served: make(chan struct{}),
 	}
 	l.members = newMembers(l.self.Addr)
 	l.identity.Store(id)

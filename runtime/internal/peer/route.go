@@ -4,7 +4,9 @@
 package peer
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"net/http"
 	"net/netip"
 	"time"
@@ -28,7 +30,11 @@ const maxTries = 3
 func (l *Links) Route(w http.ResponseWriter, r *http.Request, id string, body []byte) (handled bool) {
 	p := transport.Principal(r.Context())
 	owner, key, ok := l.Sealer.Open(id, p.Key)
-	if !ok || l.Sessions.Has(key) {
+	if !ok {
+		return false
+	}
+	l.Sessions.Settle(r.Context(), key)
+	if l.Sessions.Has(key) {
 		return false
 	}
 	e := &envelope{Key: key, Forwarded: Forwarded{
@@ -56,8 +62,15 @@ func (l *Links) Route(w http.ResponseWriter, r *http.Request, id string, body []
 		}
 		defer release()
 		f.content = read
+		// If the session comes here meanwhile, it is read again, and by whoever may
+		// keep it for longer.
+		r.Body = io.NopCloser(bytes.NewReader(bytes.Clone(read)))
 	}
-	if !f.offer(r.Context(), first) {
+	switch {
+	case f.offer(r.Context(), first):
+	case l.Sessions.Has(key):
+		return false
+	default:
 		f.refuse()
 	}
 	return true
@@ -79,6 +92,9 @@ func (f *forwarding) offer(ctx context.Context, to netip.AddrPort) bool {
 	}
 	searched := false
 	for range maxTries {
+		if f.links.Sessions.Has(f.envelope.Key) {
+			return false // It was handed over to this replica just now.
+		}
 		f.result = f.to(ctx, to)
 		switch {
 		case f.result.served:

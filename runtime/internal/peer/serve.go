@@ -36,6 +36,14 @@ func (l *Links) Serve(ctx context.Context, listener net.Listener, h Handler) err
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(ctx, func() { _ = listener.Close() })
 	var serving sync.WaitGroup
+	serving.Go(func() {
+		select {
+		case <-l.retire:
+			_ = listener.Close()
+		case <-ctx.Done():
+		}
+	})
+	defer close(l.served)
 	defer serving.Wait()
 	defer stop()
 	defer cancel()
@@ -53,6 +61,9 @@ func (l *Links) Serve(ctx context.Context, listener net.Listener, h Handler) err
 				<-free
 			})
 		case ctx.Err() != nil:
+			return nil
+		case l.isRetired():
+			serving.Wait()
 			return nil
 		case isTemporary(err):
 			<-free
@@ -81,6 +92,28 @@ func pause(ctx context.Context) bool {
 	case <-timer.C:
 		return true
 	}
+}
+
+// Retire begins no more requests of peers, which go elsewhere with them. It returns
+// when those that run are answered and Serve has returned, or when ctx ends; Close
+// then ends them.
+func (l *Links) Retire(ctx context.Context) {
+	l.mu.Lock()
+	if !l.retired {
+		l.retired = true
+		close(l.retire)
+	}
+	l.mu.Unlock()
+	select {
+	case <-l.served:
+	case <-ctx.Done():
+	}
+}
+
+func (l *Links) isRetired() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.retired
 }
 
 // Close ends Serve and all that it serves.
@@ -113,7 +146,7 @@ func (l *Links) welcome(ctx context.Context, raw net.Conn) {
 		return
 	}
 	state := c.ConnectionState()
-	mux.Serve(ctx, c, mux.ServerOptions{Handler: l, TLS: &state, Logger: l.Logger})
+	mux.Serve(ctx, c, mux.ServerOptions{Handler: l, TLS: &state, Logger: l.Logger, Retire: l.retire})
 }
 
 // ServeHTTP implements http.Handler for peers. Whoever comes this far holds a key of
@@ -167,13 +200,10 @@ func (l *Links) serveForwarded(w http.ResponseWriter, r *http.Request, value str
 		refuse(w, http.StatusNotFound, verdictGone, netip.AddrPort{})
 		return
 	}
-	if !l.Sessions.Has(e.Key) {
+	release, here := l.hold(r, e.Key)
+	if !here {
 		to, moved := l.Sessions.Where(e.Key)
 		switch {
-		case moved && e.Hops < maxHops:
-			e.Hops++
-			l.forwardOn(r.Context(), w, r, &e, to)
-			return
 		case moved:
 			refuse(w, http.StatusServiceUnavailable, verdictMoved, to)
 			return
@@ -186,35 +216,25 @@ func (l *Links) serveForwarded(w http.ResponseWriter, r *http.Request, value str
 			return
 		}
 	}
+	defer release()
 	r.Header.Del(forwardHeader)
 	r.RemoteAddr = e.ClientAddr
 	l.handler.ServeForwarded(w, r, e.Forwarded)
 }
 
-// forwardOn passes a request on to the replica that took its session over.
-func (l *Links) forwardOn(ctx context.Context, w http.ResponseWriter, r *http.Request, e *envelope, to netip.AddrPort) {
-	var content []byte
-	if r.Method == http.MethodPost {
-		read, release, ok := l.Core.ReadBody(w, r)
-		if !ok {
-			return
+// hold keeps a session here for a request of it, and reports whether it is here. A
+// stream does not: it may last, and its client comes back.
+func (l *Links) hold(r *http.Request, key session.Key) (release func(), here bool) {
+	for range 2 { // It may begin to move in between.
+		l.Sessions.Settle(r.Context(), key)
+		if r.Method == http.MethodGet {
+			return func() {}, l.Sessions.Has(key)
 		}
-		defer release()
-		content = read
+		if release, here = l.Sessions.Hold(key); here || !l.Sessions.Has(key) {
+			break
+		}
 	}
-	w.Header().Set(movedHeader, to.String())
-	f := &forwarding{links: l, w: w, r: r, envelope: e, content: content, path: r.URL.Path}
-	switch out := f.to(ctx, to); {
-	case out.served:
-	case out.verdict == verdictMoved:
-		refuse(w, http.StatusServiceUnavailable, verdictMoved, out.moved)
-	case out.gone:
-		refuse(w, http.StatusNotFound, verdictGone, netip.AddrPort{})
-	default:
-		w.Header().Del(movedHeader)
-		w.Header().Set("Retry-After", "1")
-		http.Error(w, "the replica that took the session over cannot be reached", http.StatusServiceUnavailable)
-	}
+	return release, here
 }
 
 // read reads a document of a peer, or refuses it and returns false.

@@ -29,7 +29,7 @@ const (
 	// verdictGone: this is not the process that made the id, or it knows nothing
 	// of the session.
 	verdictGone = "gone"
-	// verdictMoved: see movedHeader; and the way there would be too long.
+	// verdictMoved: see movedHeader.
 	verdictMoved = "moved"
 	// verdictKey: the connection was made with a key that has left the ring.
 	verdictKey = "key"
@@ -38,9 +38,9 @@ const (
 	verdictUnread = "unread"
 )
 
-// maxHops bounds how often a request is forwarded: to the replica that the id
-// names, and from there to the one that took the session over.
-const maxHops = 2
+// maxHops bounds how often a request is forwarded: nobody forwards what was forwarded
+// to him, so that there is no loop.
+const maxHops = 1
 
 const (
 	envelopeVersion = 1

@@ -4,8 +4,10 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"time"
 
@@ -31,7 +33,7 @@ type Snapshot struct {
 func (s *Session) Freeze() (Snapshot, bool) {
 	s.home.mu.Lock()
 	defer s.home.mu.Unlock()
-	if s.state != live || s.requests > 0 {
+	if s.state != live || s.requests > 0 || s.held > 0 {
 		return Snapshot{}, false
 	}
 	s.state = frozen
@@ -40,6 +42,54 @@ func (s *Session) Freeze() (Snapshot, bool) {
 		ID: s.ID(), Principal: s.Principal, Era: s.Era.String(), State: s.State.Export(),
 		Age: s.home.registry.now() - s.created, Dirty: s.dirty | s.told,
 	}, true
+}
+
+// Hold keeps the session with a key here until release is called, so that a request
+// that was sent here for it finds it. It is false for one that is not here, or has as
+// many holders as may be.
+func (r *Registry) Hold(key Key) (release func(), here bool) {
+	home := r.shard(key)
+	home.mu.Lock()
+	defer home.mu.Unlock()
+	s := home.sessions[key]
+	if s == nil || s.state != live || s.held == math.MaxUint16 {
+		return nil, false
+	}
+	s.held++
+	return func() {
+		home.mu.Lock()
+		defer home.mu.Unlock()
+		s.held--
+	}, true
+}
+
+// settlePeriod is how often Settle looks.
+const settlePeriod = 2 * time.Millisecond
+
+// Settle waits while the session with a key is frozen, so that a request that comes
+// at that moment is served by whoever has the session then. It gives up when ctx
+// ends.
+func (r *Registry) Settle(ctx context.Context, key Key) {
+	if !r.frozen(key) {
+		return
+	}
+	ticker := time.NewTicker(settlePeriod)
+	defer ticker.Stop()
+	for r.frozen(key) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+func (r *Registry) frozen(key Key) bool {
+	home := r.shard(key)
+	home.mu.Lock()
+	defer home.mu.Unlock()
+	s := home.sessions[key]
+	return s != nil && s.state == frozen
 }
 
 // Thaw takes a frozen session back into use, since nobody took it over.

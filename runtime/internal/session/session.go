@@ -65,6 +65,7 @@ type Session struct {
 	listen       uint32 // which of them the last listener was, zero for none
 	listenSeq    uint32 // the number of messages on it
 	requests     int32
+	held         uint16 // see Registry.Hold
 	state        uint8
 }
 
@@ -134,7 +135,7 @@ func (s *Session) Busy() bool {
 func (s *Session) InUse() bool {
 	s.home.mu.Lock()
 	defer s.home.mu.Unlock()
-	return s.requests > 0
+	return s.requests > 0 || s.held > 0
 }
 
 // Ended reports whether the session was closed.

@@ -5,6 +5,7 @@ package mux
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -35,6 +36,9 @@ func (c *Client) Wait() { c.running.Wait() }
 
 // Closed is closed when the connection has ended.
 func (c *Client) Closed() <-chan struct{} { return c.c.closed }
+
+// Away reports whether the other side takes no more requests.
+func (c *Client) Away() bool { return c.c.isAway() }
 
 // Busy is how many requests run.
 func (c *Client) Busy() int { return c.c.busy() }
@@ -99,7 +103,7 @@ func (c *Client) Do(ctx context.Context, q *Request) (response *Response, sent b
 	if err != nil {
 		stop()
 		s.finish()
-		return nil, true, err
+		return nil, !errors.Is(err, ErrAway), err
 	}
 	status, err := strconv.Atoi(h.first)
 	if err != nil || status < 200 || status > 999 {

@@ -28,6 +28,10 @@ const (
 // ErrClosed is why requests end on a connection that was closed here.
 var ErrClosed = errors.New("the connection was closed")
 
+// ErrAway is why a request was not begun, and will not be: the other side takes no
+// more.
+var ErrAway = errors.New("the other side takes no more requests")
+
 // conn is what both sides of a connection have in common. It has two goroutines,
 // one that reads and one that writes.
 type conn struct {
@@ -42,6 +46,7 @@ type conn struct {
 	spare   []byte        // a buffer for the next queue
 	space   chan struct{} // closed when the queue was taken; nil if nobody waits
 	err     error
+	away    bool // no more requests begin
 
 	kick   chan struct{} // has something if the queue has
 	closed chan struct{} // closed with err
@@ -181,6 +186,8 @@ func (c *conn) take(k kind, id uint32, payload []byte, end bool) error {
 		switch {
 		case err != nil:
 			return err
+		case c.began != nil && c.isAway():
+			return c.enqueue(appendFrameHead(make([]byte, 0, frameHead), kindRefused, id, 0))
 		case c.began != nil:
 			if s, err = c.accept(id); err != nil {
 				return err
@@ -192,6 +199,10 @@ func (c *conn) take(k kind, id uint32, payload []byte, end bool) error {
 		case s != nil:
 			return s.answered(h, data, end)
 		}
+		return nil
+	}
+	if k == kindAway {
+		c.leave()
 		return nil
 	}
 	if s == nil {
@@ -207,6 +218,9 @@ func (c *conn) take(k kind, id uint32, payload []byte, end bool) error {
 		return s.grant(binary.BigEndian.Uint32(payload))
 	case kindReset:
 		s.broken(ErrReset)
+		return nil
+	case kindRefused:
+		s.broken(ErrAway)
 		return nil
 	default:
 		return errMalformed
@@ -242,6 +256,9 @@ func (c *conn) open() (*stream, error) {
 	if c.err != nil {
 		return nil, c.err
 	}
+	if c.away {
+		return nil, ErrAway
+	}
 	if len(c.streams) >= maxStreams {
 		return nil, errors.New("too many requests run on the connection")
 	}
@@ -256,10 +273,32 @@ func (c *conn) open() (*stream, error) {
 
 func (c *conn) remove(s *stream) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.streams[s.id] == s {
 		delete(c.streams, s.id)
 	}
+	over := c.away && c.began == nil && len(c.streams) == 0
+	c.mu.Unlock()
+	if over {
+		c.fail(ErrAway)
+	}
+}
+
+// leave begins no more requests. The side that asks closes the connection when those
+// that run have ended.
+func (c *conn) leave() {
+	c.mu.Lock()
+	c.away = true
+	over := c.began == nil && len(c.streams) == 0
+	c.mu.Unlock()
+	if over {
+		c.fail(ErrAway)
+	}
+}
+
+func (c *conn) isAway() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.away
 }
 
 // busy is how many requests run.

@@ -32,6 +32,11 @@ const (
 	// kindReset ends a request before its time: nobody waits for it, or nobody
 	// answers.
 	kindReset
+	// kindAway says that the answering side begins no more requests on the
+	// connection; it goes on with those that it has begun.
+	kindAway
+	// kindRefused ends a request that was not begun because of that.
+	kindRefused
 
 	last kind = 0x80
 )

@@ -26,6 +26,9 @@ type ServerOptions struct {
 	// TLS is what requests have as theirs.
 	TLS    *tls.ConnectionState
 	Logger *slog.Logger
+	// Retire, when it is closed, lets no more requests begin; the other side then
+	// closes the connection once it has the answers to those that have. May be nil.
+	Retire <-chan struct{}
 }
 
 // Serve answers the requests of a connection until it ends, or ctx does, and
@@ -39,9 +42,22 @@ func Serve(ctx context.Context, c net.Conn, o ServerOptions) {
 	defer stop()
 	var writing sync.WaitGroup
 	writing.Go(conn.write)
+	writing.Go(func() { conn.retire(o.Retire) })
 	conn.read()
 	writing.Wait()
 	server.handlers.Wait()
+}
+
+// retire says that no more requests begin, once that is so. It ends with the
+// connection.
+func (c *conn) retire(when <-chan struct{}) {
+	select {
+	case <-when:
+		c.leave()
+		// On a connection that has ended there is nobody to tell.
+		_ = c.enqueue(appendFrameHead(make([]byte, 0, frameHead), kindAway, 0, 0))
+	case <-c.closed:
+	}
 }
 
 type server struct {

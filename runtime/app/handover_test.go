@@ -1,0 +1,100 @@
+// Copyright The Fairlead Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package app
+
+import (
+	"bufio"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+)
+
+func TestALeavingReplicaHandsItsSessionsOver(t *testing.T) {
+	t.Parallel()
+	three := replicas(t, 3, configuration("one"))
+	leaving, second, third := three[0], three[1], three[2]
+	silent := leaving.open(t)
+	listening := leaving.open(t)
+	events := exchange(t, http.MethodGet, leaving.url+"/mcp", "", "Mcp-Session-Id", listening, "Accept", "text/event-stream")
+	// A stream of a session of another replica closes too, and its session stays.
+	foreign := second.open(t)
+	through := exchange(t, http.MethodGet, leaving.url+"/mcp", "", "Mcp-Session-Id", foreign, "Accept", "text/event-stream")
+
+	leaving.cancel()
+	for _, stream := range []*http.Response{events, through} {
+		if _, err := io.ReadAll(stream.Body); err != nil {
+			t.Errorf("a stream of the leaving replica ended with %v", err)
+		}
+	}
+	if err := leaving.end(t); err != nil {
+		t.Errorf("Run = %v", err)
+	}
+	for _, r := range []*running{second, third} {
+		for name, id := range map[string]string{"silent": silent, "listening": listening, "foreign": foreign} {
+			r.post(t, id, echo(name), http.StatusOK, name)
+		}
+	}
+	// What changes is told to those who come back.
+	again := exchange(t, http.MethodGet, third.url+"/mcp", "", "Mcp-Session-Id", listening, "Accept", "text/event-stream")
+	for _, r := range []*running{second, third} {
+		r.configure(t, configuration("two"))
+	}
+	await(t, bufio.NewScanner(again.Body), "list_changed")
+	if got := second.status(t).Sessions + third.status(t).Sessions; got != 3 {
+		t.Errorf("%d sessions, want 3", got)
+	}
+}
+
+// While a session is on its way, requests of it wait for where it goes.
+func TestNoCallIsLostToAHandOver(t *testing.T) {
+	t.Parallel()
+	two := replicas(t, 2, configuration("one"))
+	leaving, other := two[0], two[1]
+	const sessions, calls = 20, 40
+	var callers sync.WaitGroup
+	began := make(chan struct{}, sessions)
+	for range sessions {
+		id := leaving.open(t)
+		callers.Go(func() {
+			began <- struct{}{}
+			for range calls {
+				answer := exchange(t, http.MethodPost, other.url+"/mcp", echo("x"), "Mcp-Session-Id", id, "Mcp-Protocol-Version", "2025-11-25")
+				body, err := io.ReadAll(answer.Body)
+				if answer.StatusCode != http.StatusOK || err != nil || !strings.Contains(string(body), `"text":"x"`) {
+					t.Errorf("a call: %d %s, %v", answer.StatusCode, body, err)
+				}
+			}
+		})
+	}
+	for range sessions {
+		<-began
+	}
+	leaving.cancel()
+	if err := leaving.end(t); err != nil {
+		t.Errorf("Run = %v", err)
+	}
+	callers.Wait()
+	if got := other.status(t).Sessions; got != sessions {
+		t.Errorf("%d sessions were taken over, want %d", got, sessions)
+	}
+}
+
+// Nobody is there to take sessions over: the replica ends them and leaves as usual.
+func TestTheLastReplicaLeaves(t *testing.T) {
+	t.Parallel()
+	two := newReplicas(t, 2, configuration("one"))
+	last := two[0]
+	last.run(t)
+	id := last.open(t)
+	events := exchange(t, http.MethodGet, last.url+"/mcp", "", "Mcp-Session-Id", id, "Accept", "text/event-stream")
+	last.cancel()
+	if _, err := io.ReadAll(events.Body); err != nil {
+		t.Errorf("the stream ended with %v", err)
+	}
+	if err := last.end(t); err != nil {
+		t.Errorf("Run = %v", err)
+	}
+}
