@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -63,6 +64,9 @@ type Options struct {
 	// Drain, if set, replaces the drain of the configuration: at a terminal
 	// nobody waits for endpoints.
 	Drain *Drain
+	// Root is the root of the file system, in which the kernel tells the memory
+	// limit and what is used of it; nil means the machine's.
+	Root fs.FS
 	// Version is this program's, as clients see it.
 	Version string
 	// Logger takes all logs; nil means JSON to standard error, with the level
@@ -94,6 +98,9 @@ func (o Options) withDefaults() (Options, *slog.LevelVar) {
 	o.Logger = telemetry.Annotate(o.Logger, func(ctx context.Context) []slog.Attr {
 		return transport.LogAttrs(ctx, telemetry.HashSession)
 	})
+	if o.Root == nil {
+		o.Root = os.DirFS("/")
+	}
 	if o.Version == "" {
 		o.Version = "devel"
 	}
@@ -136,6 +143,7 @@ func Run(ctx context.Context, o Options) error {
 	group.Go(func() error { return serve(clients, parked, halt) })
 	group.Go(func() error { return serve(admin, adminListener, halt) })
 	group.Go(func() error { s.sessions.Run(base); return nil })
+	group.Go(func() error { s.returner.run(base); return nil })
 	s.runPeers(base, &group, peers, halt)
 	group.Go(func() error { return s.watch(base, halt) })
 	group.Go(func() error {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -48,6 +49,7 @@ type running struct {
 	ended  chan error
 	swaps  chan error
 	logger *slog.Logger // nil discards
+	root   fs.FS        // nil: the machine's
 	drain  *Drain       // nil is a short one
 	// peerAddress and peers are empty without other replicas.
 	peerAddress netip.AddrPort
@@ -94,7 +96,7 @@ func (r *running) run(t *testing.T) *running {
 			PeerListen: peerListen, PeerAddress: peerIP, Peers: r.peers,
 			ConfigFile: r.file, SecretsDir: filepath.Join(filepath.Dir(r.file), "secrets"),
 			SessionKeysDir: filepath.Join(filepath.Dir(r.file), "session-keys"),
-			Listen:         "127.0.0.1:0", AdminListen: "127.0.0.1:0", Logger: r.logger, Version: "v0.0.0-test", AllowLoopback: true,
+			Listen:         "127.0.0.1:0", AdminListen: "127.0.0.1:0", Logger: r.logger, Version: "v0.0.0-test", AllowLoopback: true, Root: r.root,
 			Drain: r.drain,
 			OnReady: func(listen, admin net.Addr) {
 				r.url, r.admin = "http://"+listen.String(), "http://"+admin.String()

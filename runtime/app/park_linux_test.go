@@ -38,7 +38,7 @@ func TestIdleConnectionsAreParked(t *testing.T) {
 		if err := errors.Join(err, response.Body.Close()); err != nil || response.StatusCode != http.StatusNotFound {
 			t.Fatalf("status %d, %v", response.StatusCode, err)
 		}
-		r.untilMetric(t, "fairlead_parked_connections 1")
+		r.metric(t, "fairlead_parked_connections 1")
 	}
 	r.cancel()
 	if err := r.end(t); err != nil {
@@ -47,17 +47,4 @@ func TestIdleConnectionsAreParked(t *testing.T) {
 	if n, err := reader.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
 		t.Errorf("reading after the end: %d, %v, want that the connection was closed", n, err)
 	}
-}
-
-// untilMetric waits for a line of the metrics.
-func (r *running) untilMetric(t *testing.T, line string) {
-	t.Helper()
-	ticker := time.NewTicker(50 * time.Millisecond)
-	defer ticker.Stop()
-	for end := time.Now().Add(patience); time.Now().Before(end); <-ticker.C {
-		if _, body := get(t, r.admin+"/metrics"); strings.Contains(body, "\n"+line+"\n") {
-			return
-		}
-	}
-	t.Fatalf("waited in vain for %q", line)
 }

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -52,6 +53,8 @@ type server struct {
 	registry  *prometheus.Registry
 	metrics   *telemetry.Metrics
 	limits    *limit.Limiter
+	pressure  *limit.Pressure
+	returner  *returner
 	keys      *auth.Keys
 	engine    *engine.Engine
 	sealer    *session.Sealer
@@ -92,6 +95,10 @@ func newServer(ctx context.Context, o Options, level *slog.LevelVar, first loade
 	s.registry = prometheus.NewRegistry()
 	s.metrics = telemetry.New(s.registry, o.Version)
 	s.limits = limit.New(limitConfig(c))
+	s.pressure = limit.NewPressure(o.Root)
+	s.limits.Heed(s.pressure)
+	s.metrics.ReadMemory(s.pressure.Ratio)
+	s.returner = newReturner(debug.FreeOSMemory)
 	ring, ringErr := s.loadRing()
 	s.ring = ring
 	var report auth.Report
@@ -102,9 +109,8 @@ func newServer(ctx context.Context, o Options, level *slog.LevelVar, first loade
 		Limits: s.limits, Observer: s.metrics, Logger: o.Logger,
 	})
 	s.sealer = session.NewSealer(c.UID, s.ring, session.NewOwner(peers.address()))
-	s.sessions = session.New(s.sealer, sessionOptions(c), s.metrics)
-	memory := limit.Memory(os.DirFS("/"))
-	boundHeap(memory, os.Getenv)
+	s.sessions = session.New(s.sealer, sessionOptions(c), sessionActs{s.metrics, s.returner})
+	boundHeap(s.pressure.Limit(), os.Getenv)
 	paceCollector(os.Getenv)
 	if s.poller, err = poll.New(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return nil, err
@@ -113,7 +119,7 @@ func newServer(ctx context.Context, o Options, level *slog.LevelVar, first loade
 	s.core = transport.New(transport.Options{
 		Engine: s.engine, Sessions: s.sessions, Streams: s.limits, Settings: settings(c), Logger: o.Logger,
 		Observer: s.metrics, Queued: s.metrics.OutboxBytes, Refused: s.metrics.Rejected,
-		BodyBudget: bodyBudget(memory), Host: s.streams,
+		Budget: byteBudget(s.pressure.Limit()), Host: s.streams,
 	})
 	s.stateless = stateless.New(s.core)
 	if s.links, err = s.newLinks(peers); err != nil {
@@ -121,12 +127,17 @@ func newServer(ctx context.Context, o Options, level *slog.LevelVar, first loade
 	}
 	s.handler = httpserver.New(httpserver.Options{
 		Core: s.core, SSE: sse.New(s.core), Streamable: streamable.New(s.core), Stateless: s.stateless,
-		Auth: s.keys, Logger: o.Logger, Access: s.access(c), InFlight: s.metrics.InFlight,
+		Auth: s.keys, Logger: o.Logger, Access: s.access(c), InFlight: s.countRequest,
 		Router: s.router(), Vouch: s.keys.Vouch,
 	})
 	s.configured(ctx, c, first.err)
 	s.hold(ctx, report, ringErr)
 	return s, nil
+}
+
+func (s *server) countRequest(delta int) {
+	s.metrics.InFlight(delta)
+	s.returner.act()
 }
 
 // close ends what newServer began, at once.

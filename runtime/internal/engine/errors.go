@@ -122,6 +122,8 @@ type Error struct {
 	ID json.RawMessage
 	// RetryAfter is when to try again, for KindTooMany and KindOverloaded.
 	RetryAfter time.Duration
+	// Reason is the limit that was met, for these two: one of package limit's.
+	Reason string
 	// modern leaves an unknown id out, where JSON-RPC writes null.
 	modern bool
 }

@@ -132,7 +132,7 @@ func (e *Engine) reserve(c *Call) *Error {
 		kind = KindTooMany
 	}
 	refused := refuse(kind, c.id, exceeded.Error())
-	refused.RetryAfter = exceeded.RetryAfter
+	refused.RetryAfter, refused.Reason = exceeded.RetryAfter, exceeded.Reason
 	return refused
 }
 

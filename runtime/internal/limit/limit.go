@@ -22,6 +22,8 @@ const (
 	ReasonPrincipalCalls = "in_flight_per_principal"
 	// ReasonStreams means that the replica's open streams are too many.
 	ReasonStreams = "streams_per_replica"
+	// ReasonMemory means that the replica is near its memory limit; see Pressure.
+	ReasonMemory = "memory"
 )
 
 // maxIdle bounds the records of principals without a call that are kept for
@@ -50,7 +52,8 @@ type Exceeded struct {
 	// RetryAfter is when a new attempt makes sense, in whole seconds and at
 	// least one.
 	RetryAfter time.Duration
-	// Limit is the number that would have been exceeded.
+	// Limit is the number that would have been exceeded; of memory, the percent
+	// of the limit.
 	Limit int
 }
 
@@ -59,6 +62,8 @@ func (e *Exceeded) Error() string {
 	switch e.Reason {
 	case ReasonPrincipalCalls:
 		return fmt.Sprintf("too many calls in flight for this client: at most %d; retry after %s", e.Limit, e.RetryAfter)
+	case ReasonMemory:
+		return fmt.Sprintf("this replica uses more than %d %% of its memory; retry after %s", e.Limit, e.RetryAfter)
 	case ReasonStreams:
 		return fmt.Sprintf("too many open streams on this replica: at most %d; retry after %s", e.Limit, e.RetryAfter)
 	default:
@@ -70,6 +75,8 @@ func (e *Exceeded) Error() string {
 // never exceeds the limit, not even for a moment. Lowering a limit refuses new
 // reservations and takes none away.
 type Limiter struct {
+	pressure *Pressure // nil: memory is never short
+
 	mu            sync.Mutex
 	config        Config
 	calls         int
@@ -94,6 +101,10 @@ func New(c Config) *Limiter {
 	return l
 }
 
+// Heed has l refuse what is new while memory is short. It is to be called before
+// l is used.
+func (l *Limiter) Heed(p *Pressure) { l.pressure = p }
+
 // Resize takes on new limits at once.
 func (l *Limiter) Resize(c Config) {
 	l.mu.Lock()
@@ -104,6 +115,9 @@ func (l *Limiter) Resize(c Config) {
 // Call reserves a call in flight for a principal's key. release gives it back
 // and must be called exactly once. The error is an *Exceeded.
 func (l *Limiter) Call(key string) (release func(), err error) {
+	if err := l.pressure.admit(); err != nil {
+		return nil, err
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.calls >= l.config.Calls {
@@ -154,6 +168,9 @@ func (l *Limiter) dropCall(p *principal) {
 // Stream reserves an open stream. release gives it back and must be called
 // exactly once. The error is an *Exceeded.
 func (l *Limiter) Stream() (release func(), err error) {
+	if err := l.pressure.admit(); err != nil {
+		return nil, err
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.streams >= l.config.Streams {
@@ -169,6 +186,10 @@ func (l *Limiter) dropStream() {
 	defer l.mu.Unlock()
 	l.streams--
 }
+
+// Session says whether a session may begin, of which the session package holds
+// the count. The error is an *Exceeded.
+func (l *Limiter) Session() error { return l.pressure.admit() }
 
 // Usage returns how many calls and streams are reserved now.
 func (l *Limiter) Usage() (calls, streams int) {

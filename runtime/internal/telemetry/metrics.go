@@ -62,6 +62,7 @@ type Metrics struct {
 	peers      prometheus.Gauge
 	outbox     prometheus.Gauge
 	parked     *reading
+	memory     *reading
 
 	// settingUp serializes what a new configuration changes.
 	settingUp   sync.Mutex
@@ -93,7 +94,7 @@ func New(reg prometheus.Registerer, version string) *Metrics {
 	durations := r.histograms("fairlead_sse_connection_duration_seconds", "How long event streams were open, by why they ended.", connectionBuckets, "reason")
 	errs := r.counters("fairlead_sse_errors_total", "Errors on event streams, by kind.", "error_type")
 	sessions := r.gauges("fairlead_sessions", "Sessions that exist now, by the era of the protocol.", "era")
-	rejections := r.counters("fairlead_rejections_total", "HTTP requests that were refused, by the code in the answer's body.", "reason")
+	rejections := r.counters("fairlead_rejections_total", "HTTP requests that were refused, by the code in the answer's body; for want of memory by memory or buffers.", "reason")
 	forwarded := r.counters("fairlead_forwarded_requests_total", "Requests of sessions on other replicas, by what came of forwarding them.", "outcome")
 	refusals := r.counters("fairlead_message_errors_total", "MCP messages that were answered with an error instead of being run, by the era of the protocol and the kind of error.", "era", "kind")
 	resumptions := r.counters("fairlead_resumptions_total", "Clients that came back with the id of the last event that they had seen, by result: resumed or gone.", "result")
@@ -116,6 +117,7 @@ func New(reg prometheus.Registerer, version string) *Metrics {
 		peers:       r.gauge("fairlead_peers", "Other replicas of the server that are ready, as this one knows them."),
 		outbox:      r.gauge("fairlead_outbox_bytes", "Bytes that wait in the outboxes of all event streams."),
 		parked:      r.reading("fairlead_parked_connections", "Connections of clients that wait for their next request without a goroutine and buffers."),
+		memory:      r.reading("fairlead_memory_pressure_ratio", "Memory in use as a part of the pod's memory limit, 0 without one; from 0.9 on nothing new is taken."),
 		toolCalls:   r.counters("fairlead_tool_calls_total", "Calls of tools that ended, by outcome.", "tool", "outcome"),
 		toolSeconds: r.histograms("fairlead_tool_duration_seconds", "How long calls of tools took, the wait for a free slot included.", callBuckets, "tool"),
 		revision:    r.gauges("fairlead_config_revision_info", "The configuration's revision that is served; the value is 1.", "revision"),
@@ -269,6 +271,10 @@ func (m *Metrics) ReadParked(parked func() int) {
 	read := func() float64 { return float64(parked()) }
 	m.parked.source.Store(&read)
 }
+
+// ReadMemory says where the part of the memory limit in use is read, once for
+// each scrape.
+func (m *Metrics) ReadMemory(ratio func() float64) { m.memory.source.Store(&ratio) }
 
 // ConfigApplied says which revision is served from now on.
 func (m *Metrics) ConfigApplied(revision string) {

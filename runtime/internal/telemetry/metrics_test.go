@@ -171,6 +171,8 @@ func TestStreams(t *testing.T) {
 	expect(t, reg, "fairlead_parked_connections", "0")
 	m.ReadParked(func() int { return 3 })
 	expect(t, reg, "fairlead_parked_connections", "3")
+	m.ReadMemory(func() float64 { return 0.5 })
+	expect(t, reg, "fairlead_memory_pressure_ratio", "0.5")
 	expect(t, reg, "fairlead_sse_active_connections", "transport=sse 1", "transport=streamable 0", "transport=stateless 0")
 	expect(t, reg, "fairlead_sse_connection_duration_seconds", "reason=write_timeout 1")
 	expect(t, reg, "fairlead_sse_errors_total", "error_type=write_timeout 1")

@@ -28,7 +28,7 @@ const (
 // body is one body and its part of the budget. Bodies are used again.
 type body struct {
 	bytes  []byte
-	budget *bodyBudget // nil if the body takes no part of it
+	budget *budget // nil if the body takes no part of it
 	share  int64
 	// release is the method, made once so that a request allocates nothing.
 	release func()
@@ -88,10 +88,7 @@ func (c *Core) ReadBody(w http.ResponseWriter, r *http.Request) (data []byte, re
 	// limits and load.
 	if !verifier && !c.reserve(b, r.ContentLength, most) {
 		b.release()
-		c.Refuse(w, r, Refusal{
-			Status: http.StatusServiceUnavailable, Code: "overloaded", RetryAfter: time.Second, Close: true,
-			Message: "too many bytes of requests are held in memory, try again later",
-		})
+		c.refuseBytes(w, r)
 		return nil, nil, false
 	}
 	if err := b.read(w, r, most, s.ReadTimeout); err != nil {
@@ -119,11 +116,11 @@ func (c *Core) reserve(b *body, length, most int64) bool {
 	if length < 0 {
 		length = most
 	}
-	length = min(length, c.bodies.size)
-	if !c.bodies.take(length) {
+	length = min(length, c.bytes.size)
+	if !c.bytes.take(length) {
 		return false
 	}
-	b.budget, b.share = c.bodies, length
+	b.budget, b.share = c.bytes, length
 	return true
 }
 

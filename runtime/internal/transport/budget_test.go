@@ -12,13 +12,16 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"fairlead.dev/fairlead/runtime/internal/limit"
+	"fairlead.dev/fairlead/runtime/internal/stream"
 )
 
 const testBody = 1 << 10
 
 func newBudgetCore(budget int64, refused *[]string) *Core {
 	return New(Options{
-		BodyBudget: budget, Refused: func(code string) { *refused = append(*refused, code) },
+		Budget: budget, Refused: func(code string) { *refused = append(*refused, code) },
 		Settings: Settings{MaxRequestSize: testBody, ReadTimeout: time.Minute, CompressMinSize: 1 << 20},
 	})
 }
@@ -62,13 +65,13 @@ func TestBodyBudget(t *testing.T) {
 			if _, _, ok := c.ReadBody(w, post(t, tt.body())); ok {
 				t.Fatalf("body %d was not refused", tt.want)
 			}
-			if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "1" || !strings.HasPrefix(w.Body.String(), `{"error":"overloaded",`) || !slices.Equal(refused, []string{"overloaded"}) {
+			if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "1" || !strings.HasPrefix(w.Body.String(), `{"error":"overloaded",`) || !slices.Equal(refused, []string{"buffers"}) {
 				t.Errorf("refusal = %d %v %s, metric %v", w.Code, w.Header(), w.Body, refused)
 			}
 			for _, release := range releases {
 				release()
 			}
-			if held := c.bodies.held.Load(); held != 0 {
+			if held := c.bytes.held.Load(); held != 0 {
 				t.Errorf("released bodies are still counted: %d bytes", held)
 			}
 		})
@@ -92,12 +95,12 @@ func TestBodyBudgetOfRefused(t *testing.T) {
 	if want := []string{"request_too_large", "unreadable_body"}; !slices.Equal(refused, want) {
 		t.Errorf("refused %v, want %v", refused, want)
 	}
-	if held := c.bodies.held.Load(); c.bodies.size != DefaultBodyBudget || held != 0 {
-		t.Errorf("%d of %d bytes are held", held, c.bodies.size)
+	if held := c.bytes.held.Load(); c.bytes.size != DefaultBudget || held != 0 {
+		t.Errorf("%d of %d bytes are held", held, c.bytes.size)
 	}
 	// Larger bodies than the budget, after a change of the settings, need all of it.
 	large := &body{}
-	if !c.reserve(large, 2*DefaultBodyBudget, 2*DefaultBodyBudget) || large.share != DefaultBodyBudget {
+	if !c.reserve(large, 2*DefaultBudget, 2*DefaultBudget) || large.share != DefaultBudget {
 		t.Errorf("reserve() took %d", large.share)
 	}
 }
@@ -105,3 +108,36 @@ func TestBodyBudgetOfRefused(t *testing.T) {
 type brokenReader struct{}
 
 func (brokenReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+// TestWaitingMessagesTakeOfTheBudget fills the budget with messages: bodies and
+// streams are refused until they are gone.
+func TestWaitingMessagesTakeOfTheBudget(t *testing.T) {
+	t.Parallel()
+	var refused []string
+	c := newBudgetCore(4*testBody, &refused)
+	c.streams = limit.New(limit.Config{Streams: 1})
+	out := c.NewOutbox()
+	if err := out.Send(t.Context(), stream.Message{Data: make([]byte, 4*testBody)}); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, ok := c.ReadBody(httptest.NewRecorder(), post(t, strings.NewReader("{}"))); ok {
+		t.Error("a body was read")
+	}
+	w := httptest.NewRecorder()
+	if _, ok := c.OpenStream(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/sse", http.NoBody)); ok {
+		t.Error("a stream was opened")
+	}
+	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "1" || !strings.HasPrefix(w.Body.String(), `{"error":"overloaded",`) {
+		t.Errorf("the stream was refused with %d, %q", w.Code, w.Body)
+	}
+	if !slices.Equal(refused, []string{"buffers", "buffers"}) {
+		t.Errorf("counted %v", refused)
+	}
+	out.Close(stream.ClientGone)
+	if held := c.bytes.held.Load(); held != 0 {
+		t.Fatalf("%d bytes are held after the end", held)
+	}
+	if _, ok := c.OpenStream(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/sse", http.NoBody)); !ok {
+		t.Error("a stream was refused although nothing is held")
+	}
+}

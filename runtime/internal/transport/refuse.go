@@ -4,6 +4,7 @@
 package transport
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 
 	"fairlead.dev/fairlead/runtime/internal/auth"
 	"fairlead.dev/fairlead/runtime/internal/engine"
+	"fairlead.dev/fairlead/runtime/internal/limit"
 	"fairlead.dev/fairlead/runtime/internal/session"
 )
 
@@ -19,8 +21,10 @@ import (
 type Refusal struct {
 	// Status is the HTTP status.
 	Status int
-	// Code names the reason for programs and metrics, in snake_case.
+	// Code names the reason for programs, in snake_case.
 	Code string
+	// Reason is what metrics count instead of Code, if it is finer; empty: Code.
+	Reason string
 	// Message tells people what to do. It must be safe to show to clients.
 	Message string
 	// RetryAfter, if set, is sent in whole seconds, rounded up.
@@ -36,7 +40,7 @@ type Refusal struct {
 // clients that probe for the stateless era must not take it for one of its
 // errors (2026-07-28 basic/versioning), and they cannot: "error" is a string.
 func (c *Core) Refuse(w http.ResponseWriter, r *http.Request, no Refusal) {
-	c.refused(no.Code)
+	c.refused(cmp.Or(no.Reason, no.Code))
 	h := w.Header()
 	if no.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int((no.RetryAfter+time.Second-1)/time.Second)))
@@ -84,6 +88,9 @@ func (c *Core) RefuseForbidden(w http.ResponseWriter, r *http.Request) {
 // Busy is the refusal of an error of the engine that says how long to wait.
 func Busy(e *engine.Error) (Refusal, bool) {
 	no := Refusal{Code: e.Kind.String(), Message: e.Message, RetryAfter: e.RetryAfter, Body: e.JSON()}
+	if e.Reason == limit.ReasonMemory {
+		no.Reason = e.Reason
+	}
 	switch e.Kind {
 	case engine.KindTooMany:
 		no.Status = http.StatusTooManyRequests
@@ -119,6 +126,31 @@ func (c *Core) RefuseUnknownSession(w http.ResponseWriter, r *http.Request) {
 		Status: http.StatusNotFound, Code: "unknown_session", Close: r.ContentLength != 0,
 		Message: "there is no such session; it may have ended: initialize again",
 	})
+}
+
+// AdmitSession says whether a session may begin, or refuses the request. What a
+// peer forwards begins none.
+func (c *Core) AdmitSession(w http.ResponseWriter, r *http.Request) bool {
+	err := c.streams.Session()
+	if err == nil {
+		return true
+	}
+	c.refuseExceeded(w, r, err)
+	return false
+}
+
+// refuseExceeded answers for an error of Streams.
+func (c *Core) refuseExceeded(w http.ResponseWriter, r *http.Request, err error) {
+	no := Refusal{Status: http.StatusServiceUnavailable, Code: "overloaded", Message: "this replica takes nothing new now", RetryAfter: time.Second}
+	if exceeded, ok := errors.AsType[*limit.Exceeded](err); ok {
+		no.Status, no.Message, no.RetryAfter = exceeded.Status, exceeded.Error(), exceeded.RetryAfter
+		if exceeded.Reason == limit.ReasonStreams {
+			no.Code = exceeded.Reason
+		} else {
+			no.Reason = exceeded.Reason
+		}
+	}
+	c.Refuse(w, r, no)
 }
 
 // RefuseSession answers for an error of the session package.

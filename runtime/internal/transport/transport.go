@@ -7,7 +7,6 @@
 package transport
 
 import (
-	"errors"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -16,7 +15,6 @@ import (
 	"time"
 
 	"fairlead.dev/fairlead/runtime/internal/engine"
-	"fairlead.dev/fairlead/runtime/internal/limit"
 	"fairlead.dev/fairlead/runtime/internal/session"
 	"fairlead.dev/fairlead/runtime/internal/stream"
 )
@@ -41,9 +39,11 @@ type Settings struct {
 	SSEMode string
 }
 
-// Streams reserves places for open streams; *limit.Limiter is one.
+// Streams reserves places for open streams, and admits sessions; *limit.Limiter
+// is one. Its errors are *limit.Exceeded.
 type Streams interface {
 	Stream() (release func(), err error)
+	Session() error
 }
 
 // Options are what a Core needs. The functions and the Observer may be nil.
@@ -59,9 +59,10 @@ type Options struct {
 	Queued func(delta int)
 	// Refused learns the code of each refusal, for metrics.
 	Refused func(code string)
-	// BodyBudget bounds the bytes of all bodies that are held at once; defaults
-	// to DefaultBodyBudget, and is at least four times Settings.MaxRequestSize.
-	BodyBudget int64
+	// Budget bounds the bytes that are held in bodies and wait in outboxes, in sum:
+	// beyond it bodies and streams are refused. Defaults to DefaultBudget, and is at
+	// least four times Settings.MaxRequestSize.
+	Budget int64
 	// Host runs the long-lived streams; nil makes one whose streams are plain.
 	Host *stream.Host
 }
@@ -77,7 +78,7 @@ type Core struct {
 	streams  Streams
 	queued   func(delta int)
 	refused  func(code string)
-	bodies   *bodyBudget
+	bytes    *budget
 	settings atomic.Pointer[Settings]
 	leaving  atomic.Bool
 	calls    sync.WaitGroup
@@ -89,11 +90,17 @@ type Core struct {
 func New(o Options) *Core {
 	c := &Core{
 		Engine: o.Engine, Sessions: o.Sessions, Logger: o.Logger, Observer: o.Observer,
-		host: o.Host, streams: o.Streams, queued: o.Queued, refused: o.Refused,
-		bodies: newBodyBudget(o.BodyBudget, o.Settings.MaxRequestSize),
+		host: o.Host, streams: o.Streams, refused: o.Refused,
+		bytes: newBudget(o.Budget, o.Settings.MaxRequestSize),
 	}
 	if c.host == nil {
 		c.host = stream.NewHost(stream.HostOptions{Plain: true})
+	}
+	c.queued = func(delta int) {
+		c.bytes.give(-int64(delta))
+		if o.Queued != nil {
+			o.Queued(delta)
+		}
 	}
 	if c.refused == nil {
 		c.refused = func(string) {}
@@ -133,15 +140,15 @@ func (c *Core) OpenStream(w http.ResponseWriter, r *http.Request) (release func(
 	if IsForwarded(r.Context()) {
 		return func() {}, true
 	}
+	if c.bytes.full() {
+		c.refuseBytes(w, r)
+		return nil, false
+	}
 	release, err := c.streams.Stream()
 	if err == nil {
 		return release, true
 	}
-	if exceeded, ok := errors.AsType[*limit.Exceeded](err); ok {
-		c.Refuse(w, r, Refusal{Status: exceeded.Status, Code: exceeded.Reason, Message: exceeded.Error(), RetryAfter: exceeded.RetryAfter})
-	} else {
-		c.Refuse(w, r, Refusal{Status: http.StatusServiceUnavailable, Code: "overloaded", Message: "the stream could not be opened", RetryAfter: time.Second})
-	}
+	c.refuseExceeded(w, r, err)
 	return nil, false
 }
 

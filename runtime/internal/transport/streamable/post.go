@@ -46,6 +46,9 @@ func (p *post) single(message []byte) {
 	defer call.Release()
 	var head http.Header
 	if p.session == nil && call.Session() != nil {
+		if !p.t.core.AdmitSession(p.w, p.r) {
+			return
+		}
 		s, err := p.t.core.Sessions.Create(transport.Principal(ctx).Key, engine.EraStreamable, call.Session())
 		if err != nil {
 			p.t.core.RefuseSession(p.w, p.r, err)
