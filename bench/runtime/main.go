@@ -81,6 +81,9 @@ func partNames() []string {
 
 // chosen returns the parts that -only names.
 func (o options) chosen() ([]part, error) {
+	if o.bridges {
+		parts = append(parts, part{"bridges", bridges})
+	}
 	if o.only == "" {
 		return parts, nil
 	}

@@ -117,6 +117,9 @@ func launch(ctx context.Context, program string, args ...string) (*process, erro
 	command.Env = append(os.Environ(), "GOMAXPROCS=1")
 	command.Stderr = os.Stderr
 	command.WaitDelay = stopPatience
+	// What it starts ends with it.
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
 	if err := command.Start(); err != nil {
 		return nil, fmt.Errorf("failed to start %q: %w", program, err)
 	}
@@ -130,7 +133,7 @@ func launch(ctx context.Context, program string, args ...string) (*process, erro
 
 // kill ends a server that has nothing to lose.
 func (p *process) kill() {
-	_ = p.command.Process.Kill() // It may have ended.
+	_ = p.command.Cancel() // It may have ended.
 	<-p.exited
 }
 

@@ -110,7 +110,7 @@ func (r *rig) startOnce(ctx context.Context, s subject, settled bool) (time.Dura
 			return 0, 0, err
 		}
 	}
-	if err := load.AwaitAnswer(patient, load.Server{Addr: clients, Key: key, Path: "/mcp"}); err != nil {
+	if err := load.AwaitAnswer(patient, load.Server{Addr: clients, Key: key, Path: "/mcp"}, load.Session); err != nil {
 		return 0, 0, err
 	}
 	took := time.Since(began)

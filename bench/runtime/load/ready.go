@@ -15,9 +15,9 @@ import (
 const again = time.Millisecond
 
 // AwaitAnswer waits until the server answers initialize.
-func AwaitAnswer(ctx context.Context, server Server) error {
+func AwaitAnswer(ctx context.Context, server Server, kind Kind) error {
 	return insist(ctx, func() error {
-		s, err := open(ctx, server, Session, nil)
+		s, err := open(ctx, server, kind, nil)
 		return errors.Join(err, s.close(true))
 	})
 }
