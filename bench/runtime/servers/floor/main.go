@@ -54,13 +54,21 @@ type floor struct {
 // stream is the open answer of a GET.
 type stream struct {
 	mu sync.Mutex
-	w  http.ResponseWriter
+	w  http.ResponseWriter // nil once its client is gone
 }
 
 func (s *stream) send(data []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	writeEvent(s.w, data)
+	if s.w != nil {
+		writeEvent(s.w, data)
+	}
+}
+
+func (s *stream) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.w = nil
 }
 
 func writeEvent(w http.ResponseWriter, data []byte) {
@@ -85,6 +93,7 @@ func (f *floor) park(w http.ResponseWriter, r *http.Request, id, first string) {
 	w.Header().Set("Cache-Control", "no-cache")
 	s := &stream{w: w}
 	f.sessions.Store(id, s)
+	defer s.end()
 	defer f.sessions.Delete(id)
 	_, _ = io.WriteString(w, first)
 	_ = http.NewResponseController(w).Flush()
