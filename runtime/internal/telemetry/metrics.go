@@ -112,7 +112,7 @@ func New(reg prometheus.Registerer, version string) *Metrics {
 		clients:     newFamily(maxClients, isClientName, func(name string) string { return name }),
 		clientsVec:  r.counters("fairlead_clients_total", "Clients that introduced themselves, by the era of the protocol and the name that they gave.", "era", "client"),
 		rejections:  newFamily(maxWords, isWord, vec1(rejections.WithLabelValues)),
-		inFlight:    r.gauge("fairlead_requests_in_flight", "HTTP requests that are being answered, event streams included."),
+		inFlight:    r.gauge("fairlead_requests_in_flight", "HTTP requests that are being answered, without the event streams that they opened."),
 		forwarded:   newFamily(maxWords, isWord, vec1(forwarded.WithLabelValues), forwardOutcomes...),
 		peers:       r.gauge("fairlead_peers", "Other replicas of the server that are ready, as this one knows them."),
 		outbox:      r.gauge("fairlead_outbox_bytes", "Bytes that wait in the outboxes of all event streams."),
