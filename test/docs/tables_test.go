@@ -112,7 +112,7 @@ func TestRefusals(t *testing.T) {
 	t.Parallel()
 	want := constants(t, "runtime/internal/auth/auth.go", "Code")
 	want = append(want, constants(t, "runtime/internal/limit/limit.go", "ReasonStreams")...)
-	for _, source := range sources(t, "runtime/internal/transport", "runtime/internal/httpserver") {
+	for _, source := range sources(t, "runtime/internal/transport", "runtime/internal/peer", "runtime/internal/httpserver") {
 		for _, m := range refusalCode.FindAllStringSubmatch(source, -1) {
 			want = append(want, m[1])
 		}
