@@ -16,8 +16,10 @@ import (
 const (
 	// stuckClients never read.
 	stuckClients = 50
-	// stuckRounds are how often others are measured without and with them.
+	// stuckRounds are how often others are measured without and with them, each of
+	// them tried so often on a busy machine.
 	stuckRounds = 5
+	stuckTries  = 3
 	// filling is how long what is sent to them may pile up.
 	filling = 1500 * time.Millisecond
 	// writeDeadline is when the runtime cuts a client that does not read, and
@@ -46,10 +48,17 @@ func stuck(ctx context.Context, r *rig, o options) ([]row, error) {
 	own, kernel := 0.0, 0.0
 	for i := range stuckRounds {
 		progressf("stuck: round %d of %d", i+1, stuckRounds)
-		err := r.with(ctx, fairlead.program(), "/mcp", nil, func(at load.Server) (err error) {
-			last, err = stickOnce(ctx, at, o, i == stuckRounds-1)
-			return err
-		})
+		var err error
+		for range stuckTries {
+			err = r.with(ctx, fairlead.program(), "/mcp", nil, func(at load.Server) (err error) {
+				last, err = stickOnce(ctx, at, o, i == stuckRounds-1)
+				return err
+			})
+			if !errors.Is(err, errCutEarly) {
+				break
+			}
+			progressf("stuck: again, for %v", err)
+		}
 		if err != nil {
 			return nil, err
 		}
