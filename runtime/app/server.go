@@ -110,6 +110,7 @@ func newServer(ctx context.Context, o Options, level *slog.LevelVar, first loade
 	})
 	s.sealer = session.NewSealer(c.UID, s.ring, session.NewOwner(peers.address()))
 	s.sessions = session.New(s.sealer, sessionOptions(c), sessionActs{s.metrics, s.returner})
+	s.sessions.Revision = s.engine.Revision
 	boundHeap(s.pressure.Limit(), os.Getenv)
 	paceCollector(os.Getenv)
 	if s.poller, err = poll.New(); err != nil && !errors.Is(err, errors.ErrUnsupported) {

@@ -109,10 +109,18 @@ type Revision struct {
 func (e *Engine) Swap(r Revision) (listChanged bool, before *catalog.Catalog) {
 	old := e.state.Load()
 	next := newState(r)
-	next.gone = old.gone.after(old.catalog, next.catalog, time.Now())
+	now := time.Now()
+	next.gone = old.gone.after(old.catalog, next.catalog, now)
+	listChanged = old.policy != next.policy || !old.catalog.SameListing(next.catalog)
+	if next.changed = old.changed; listChanged {
+		next.changed = now
+	}
 	e.state.Store(next)
-	return old.policy != next.policy || !old.catalog.SameListing(next.catalog), old.catalog
+	return listChanged, old.catalog
 }
+
+// Changed is when the list of tools last changed, zero if it never has.
+func (e *Engine) Changed() time.Time { return e.state.Load().changed }
 
 // Revision is the revision that is served now.
 func (e *Engine) Revision() string { return e.state.Load().catalog.Revision() }

@@ -5,6 +5,7 @@ package engine
 
 import (
 	"slices"
+	"time"
 
 	"fairlead.dev/fairlead/runtime/internal/auth"
 	"fairlead.dev/fairlead/runtime/internal/catalog"
@@ -16,6 +17,8 @@ type state struct {
 	catalog *catalog.Catalog
 	policy  auth.Policy
 	trace   bool
+	// changed is when the list of tools became this one, zero for the first.
+	changed time.Time
 	// gone are the tools that earlier revisions had.
 	gone gone
 	// head begins every stateless result, up to the middle of _meta.

@@ -71,6 +71,7 @@ var musts = []must{
 	{"modern-405", "2026-07-28 basic/transports/streamable-http, Backward Compatibility", "GET and DELETE are answered with 405"},
 	{"modern-no-session", "2026-07-28 basic/transports/streamable-http, Backward Compatibility", "Mcp-Session-Id and Last-Event-ID are ignored, and none is issued"},
 	{"modern-listen", "2026-07-28 basic/patterns/subscriptions", "a listen stream begins with its acknowledgement; notifications are tagged"},
+	{"modern-listen-late", "DETAILS, Live change", "a listen stream that opens just after a change is told of it"},
 	{"modern-listen-end", "2026-07-28 basic/patterns/subscriptions", "a graceful end sends the result"},
 	{"modern-dual", "2026-07-28 basic/versioning, Backward Compatibility", "one endpoint tells modern requests and initialize apart"},
 }

@@ -171,7 +171,7 @@ var statelessScenarios = []scenario{
 	},
 	{
 		name:  "stateless: subscriptions/listen",
-		musts: []string{"modern-listen", "modern-listen-end", "one-stream"},
+		musts: []string{"modern-listen", "modern-listen-late", "modern-listen-end", "one-stream"},
 		run: func(t *testing.T) {
 			w := newWorld(t, worldOptions{})
 			e := w.open(t, modern("subscriptions/listen", "", `"notifications":{"toolsListChanged":true}`))
@@ -188,10 +188,17 @@ var statelessScenarios = []scenario{
 			if got["method"] != "notifications/tools/list_changed" || tags["io.modelcontextprotocol/subscriptionId"] != float64(1) {
 				t.Errorf("got %v", got)
 			}
+			// Who opens a stream now may have listed the tools from before.
+			late := w.open(t, modern("subscriptions/listen", "", `"notifications":{"toolsListChanged":true}`))
+			for _, want := range []string{"notifications/subscriptions/acknowledged", "notifications/tools/list_changed"} {
+				if got := late.message(); got["method"] != want {
+					t.Errorf("after a change: %v, want %s", got, want)
+				}
+			}
 			for _, l := range w.stateless.Listens() {
 				l.Leave(stream.Drain)
 			}
-			for _, e := range []*events{e, other} {
+			for _, e := range []*events{e, other, late} {
 				if got := e.message(); got["id"] != float64(1) || got["result"] == nil {
 					t.Errorf("last %v, want the result", got)
 				}

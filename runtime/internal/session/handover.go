@@ -22,8 +22,21 @@ type Snapshot struct {
 	// Era is "sse" or "streamable".
 	Era   string              `json:"era"`
 	State engine.SessionState `json:"state"`
-	Age   time.Duration       `json:"age"`
-	Dirty uint32              `json:"dirty,omitempty"`
+	// Age is that of the session.
+	Age time.Duration `json:"age"`
+	// Revision is the configuration that the client was told of.
+	Revision string `json:"revision,omitempty"`
+	// Dirty and Told are the bits that wait for a stream, and those that the last
+	// one got.
+	Dirty uint32 `json:"dirty,omitempty"`
+	Told  uint32 `json:"told,omitempty"`
+	// Streams counts the event streams, Listen is the one on which the client
+	// listens, and ListenSeq its last event.
+	Streams   uint32 `json:"streams,omitempty"`
+	Listen    uint32 `json:"listen,omitempty"`
+	ListenSeq uint32 `json:"listenSeq,omitempty"`
+	// Replies are the newest part of the event log.
+	Replies []Kept `json:"replies,omitempty"`
 }
 
 // Freeze prepares the session for another replica, which may then Adopt what it
@@ -38,10 +51,16 @@ func (s *Session) Freeze() (Snapshot, bool) {
 	}
 	s.state = frozen
 	s.home.unlistLocked(s)
-	return Snapshot{
-		ID: s.ID(), Principal: s.Principal, Era: s.Era.String(), State: s.State.Export(),
-		Age: s.home.registry.now() - s.created, Dirty: s.dirty | s.told,
-	}, true
+	r := s.home.registry
+	from := Snapshot{
+		ID: s.ID(), Principal: s.Principal, Era: s.Era.String(), State: s.State.Export(), Age: r.now() - s.created,
+		Revision: r.revision(), Dirty: s.dirty | s.missedLocked(eventID{}), Told: s.told,
+		Streams: s.streams, Listen: s.listen, ListenSeq: s.listenSeq,
+	}
+	if s.log != nil {
+		from.Replies = s.log.snapshot()
+	}
+	return from, true
 }
 
 // Hold keeps the session with a key here until release is called, so that a request
@@ -104,26 +123,45 @@ func (s *Session) Thaw() {
 
 // Adopt takes over a session that another replica of this server has frozen. It
 // fails with ErrHere, ErrSealed or ErrFull, or if the id is none of its principal.
+// A client that was told of another configuration than this replica serves is told
+// that everything may have changed.
 func (r *Registry) Adopt(from Snapshot) (*Session, error) {
-	_, key, ok := r.sealer.Open(from.ID, from.Principal)
-	if !ok {
-		return nil, errors.New("failed to adopt a session: its id is none that this server made for its principal")
+	s, err := r.adopted(from)
+	if err == nil {
+		err = r.insert(s, max(from.Age, 0), func() { r.restore(s, from.Replies) })
 	}
-	era, ok := eras[from.Era]
-	if !ok {
-		return nil, fmt.Errorf("failed to adopt a session: its era %q has no sessions", from.Era)
-	}
-	state, err := engine.Restore(from.State)
 	if err != nil {
-		return nil, fmt.Errorf("failed to adopt a session: %w", err)
-	}
-	s := &Session{Principal: from.Principal, Era: era, State: state, key: key, dirty: from.Dirty}
-	decode(&s.raw, from.ID)
-	if err := r.insert(s, max(from.Age, 0)); err != nil {
 		return nil, fmt.Errorf("failed to adopt a session: %w", err)
 	}
 	return s, nil
 }
+
+func (r *Registry) adopted(from Snapshot) (*Session, error) {
+	_, key, ok := r.sealer.Open(from.ID, from.Principal)
+	if !ok {
+		return nil, errors.New("its id is none that this server made for its principal")
+	}
+	era, ok := eras[from.Era]
+	if !ok {
+		return nil, fmt.Errorf("its era %q has no sessions", from.Era)
+	}
+	state, err := engine.Restore(from.State)
+	if err != nil {
+		return nil, err
+	}
+	s := &Session{
+		Principal: from.Principal, Era: era, State: state, key: key, dirty: from.Dirty, told: from.Told,
+		streams: from.Streams, listen: from.Listen, listenSeq: from.ListenSeq,
+	}
+	decode(&s.raw, from.ID)
+	if from.Revision != r.revision() {
+		s.dirty |= everything
+	}
+	return s, nil
+}
+
+// everything is all bits that may be marked.
+const everything = ^Pending
 
 var eras = map[string]engine.Era{
 	engine.EraSSE.String():        engine.EraSSE,

@@ -187,6 +187,10 @@ func (a *logs) touch(l *eventLog) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.unlistLocked(l)
+	a.listLocked(l)
+}
+
+func (a *logs) listLocked(l *eventLog) {
 	l.listed, l.older = true, a.newest
 	if a.newest != nil {
 		a.newest.newer = l
@@ -229,9 +233,14 @@ func (a *logs) grew(delta int) {
 		a.observe(cleared)
 		a.mu.Lock()
 		a.bytes += cleared
-		if full = a.bytes > maxLogs; cleared == 0 {
-			victim = victim.newer
+		full = a.bytes > maxLogs
+		next := victim.newer
+		if cleared != 0 && victim.listed {
+			// What is left are responses, whose turn comes after all others'.
+			a.unlistLocked(victim)
+			a.listLocked(victim)
 		}
+		victim = next
 		a.mu.Unlock()
 	}
 }

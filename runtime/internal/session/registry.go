@@ -37,6 +37,10 @@ type Options struct {
 
 // Registry holds the sessions of this replica. It is safe for concurrent use.
 type Registry struct {
+	// Revision tells which configuration is served, for sessions that are handed
+	// over. It must be set before the first use, or stay nil.
+	Revision func() string
+
 	sealer   *Sealer
 	observer Observer
 	logs     logs
@@ -103,14 +107,22 @@ func (r *Registry) Seal() { r.sealed.Store(true) }
 func (r *Registry) Create(principal string, era engine.Era, state *engine.Session) (*Session, error) {
 	s := &Session{Principal: principal, Era: era, State: state}
 	s.raw, s.key = r.sealer.seal(principal)
-	if err := r.insert(s, 0); err != nil {
+	if err := r.insert(s, 0, func() {}); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-// insert takes a session in that is as old as age.
-func (r *Registry) insert(s *Session, age time.Duration) error {
+func (r *Registry) revision() string {
+	if r.Revision == nil {
+		return ""
+	}
+	return r.Revision()
+}
+
+// insert takes a session in that is as old as age, and completes it before anybody
+// finds it.
+func (r *Registry) insert(s *Session, age time.Duration, complete func()) error {
 	if r.sealed.Load() {
 		return ErrSealed
 	}
@@ -126,6 +138,7 @@ func (r *Registry) insert(s *Session, age time.Duration) error {
 		return ErrHere
 	}
 	s.home, s.created = home, r.now()-age
+	complete()
 	home.addLocked(s)
 	home.mu.Unlock()
 	r.observer.Sessions(s.Era.String(), 1)

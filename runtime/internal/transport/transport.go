@@ -187,10 +187,14 @@ func RenderLegacy(bits uint32) []stream.Message {
 }
 
 // SessionID is the session that a request names, in the header of Streamable
-// HTTP or the query of HTTP+SSE; empty if it names none.
+// HTTP, or for HTTP+SSE in the query, or as the last event that a client saw which
+// connects again; empty if it names none.
 func SessionID(r *http.Request) string {
 	if id := r.Header.Get("Mcp-Session-Id"); id != "" {
 		return id
+	}
+	if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/sse") {
+		return r.Header.Get("Last-Event-ID")
 	}
 	return QuerySession(r)
 }

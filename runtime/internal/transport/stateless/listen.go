@@ -6,11 +6,16 @@ package stateless
 import (
 	"net/http"
 	"sync"
+	"time"
 
 	"fairlead.dev/fairlead/runtime/internal/engine"
 	"fairlead.dev/fairlead/runtime/internal/stream"
 	"fairlead.dev/fairlead/runtime/internal/transport"
 )
+
+// overlap is how long after a change of the list it is told to streams that open:
+// longer than it takes from listing to listening, and than replicas differ.
+const overlap = time.Minute
 
 // Listen is one open subscriptions/listen stream.
 type Listen struct {
@@ -75,6 +80,11 @@ func (t *Transport) listen(w http.ResponseWriter, r *http.Request, subscription 
 		l.out.Close(stream.Revoked)
 		ended(stream.Revoked)
 		return
+	}
+	// The client may have listed the tools of a replica that had not changed yet,
+	// or just before this one did, and would never hear of it.
+	if changed := t.core.Engine.Changed(); !changed.IsZero() && time.Since(changed) < overlap {
+		l.Mark(transport.ListChanged)
 	}
 	options := t.core.StreamOptions(name)
 	// The acknowledgement comes before everything else (2026-07-28

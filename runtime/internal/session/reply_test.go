@@ -1,0 +1,301 @@
+// Copyright The Fairlead Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"fairlead.dev/fairlead/runtime/internal/engine"
+	"fairlead.dev/fairlead/runtime/internal/stream"
+)
+
+// logged counts what is kept.
+type logged struct{ bytes, resumed atomic.Int64 }
+
+func (*logged) Sessions(string, int)      {}
+func (l *logged) Resumed(bool)            { l.resumed.Add(1) }
+func (l *logged) EventLogBytes(delta int) { l.bytes.Add(int64(delta)) }
+
+func progress(n int) stream.Message {
+	return stream.Message{Data: bytes.Repeat([]byte("x"), n), Event: "message", Kind: "progress"}
+}
+
+func response(n int) stream.Message {
+	return stream.Message{Data: bytes.Repeat([]byte("r"), n), Event: "message", Kind: "response", Urgent: true}
+}
+
+// conversation opens a session with one reply.
+func conversation(t *testing.T, r *Registry) (*Session, *Reply, *stream.Outbox) {
+	t.Helper()
+	s, err := r.Create("x", engine.EraStreamable, initialized(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := stream.NewOutbox(0, nil)
+	return s, s.NewReply(out), out
+}
+
+// rendered gives the ids of what a stream that resumes after an event gets.
+func rendered(t *testing.T, s *Session, last string) (ids []string) {
+	t.Helper()
+	r, ok := s.Resume(last, stream.NewOutbox(0, nil))
+	if !ok {
+		return nil
+	}
+	for _, m := range r.Render(Pending) {
+		ids = append(ids, m.ID)
+	}
+	return ids
+}
+
+func TestEventIDs(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{
+		"p1-0": true, "g7-12": true, "p4294967295-4294967295": true, "": false, "p": false, "p1": false, "p1-": false, "x1-0": false,
+		"p01-0": false, "p+1-0": false, "p4294967296-0": false, "p1-0 ": false, "p1-0-0": false,
+	} {
+		id, ok := parseEventID(text)
+		if ok != want || ok && id.String() != text {
+			t.Errorf("%q: %v, %v, want %v", text, id, ok, want)
+		}
+	}
+}
+
+func TestALogIsBounded(t *testing.T) {
+	t.Parallel()
+	kept := &logged{}
+	r := New(sealer(), options(), kept)
+	s, reply, _ := conversation(t, r)
+	for i := range 200 {
+		if i == 50 {
+			reply.Keep(response(900))
+		}
+		if got := reply.Keep(progress(1000)); got == "" {
+			t.Fatal("no id")
+		}
+		if got := kept.bytes.Load(); got > maxLog {
+			t.Fatalf("%d bytes are kept, want at most %d", got, maxLog)
+		}
+	}
+	reply.Finish()
+	ids := rendered(t, s, "p1-0")
+	if len(ids) < 40 || ids[0] != "p1-51" || ids[len(ids)-1] != "p1-201" {
+		t.Errorf("kept %d events, %q first, %q last; want the response and the newest", len(ids), ids[0], ids[len(ids)-1])
+	}
+	// The newest response stays whatever its size.
+	_, large, _ := conversation(t, r)
+	large.Keep(progress(100))
+	large.Keep(response(2 * maxLog))
+	if ids := rendered(t, large.log.session, "p1-0"); len(ids) != 1 || ids[0] != "p1-2" {
+		t.Errorf("kept %q, want the large response", ids)
+	}
+	for _, s := range r.All() {
+		s.Close(stream.SessionEnded)
+	}
+	if kept.bytes.Load() != 0 || r.logs.bytes != 0 || r.logs.oldest != nil {
+		t.Errorf("%d bytes are kept of no session", kept.bytes.Load())
+	}
+	// Whoever still speaks is not kept.
+	reply.Keep(progress(100))
+	if kept.bytes.Load() != 0 {
+		t.Errorf("%d bytes are kept of a session that has ended", kept.bytes.Load())
+	}
+}
+
+func TestAllLogsAreBounded(t *testing.T) {
+	t.Parallel()
+	kept := &logged{}
+	const sessions = 2 * maxLogs / maxLog
+	r := New(sealer(), Options{Max: sessions, IdleTimeout: time.Hour, MaxAge: time.Hour}, kept)
+	var all []*Session
+	for range sessions {
+		s, reply, _ := conversation(t, r)
+		for range 12 {
+			reply.Keep(progress(4 << 10))
+		}
+		reply.Keep(response(10))
+		reply.Finish()
+		all = append(all, s)
+		if got := kept.bytes.Load(); got > maxLogs {
+			t.Fatalf("%d bytes are kept, want at most %d", got, maxLogs)
+		}
+	}
+	if ids := rendered(t, all[0], "p1-0"); len(ids) != 1 || ids[0] != "p1-13" {
+		t.Errorf("of the oldest %q are kept, want the response only", ids)
+	}
+	if ids := rendered(t, all[sessions-1], "p1-0"); len(ids) != 13 {
+		t.Errorf("of the newest %d events are kept, want all 13", len(ids))
+	}
+}
+
+func TestALogEndsAMinuteAfterItsReply(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		kept := &logged{}
+		r := New(sealer(), options(), kept)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go r.Run(ctx)
+		s, reply, _ := conversation(t, r)
+		reply.Keep(response(10))
+		time.Sleep(5 * time.Minute)
+		reply.Finish()
+		time.Sleep(retention - time.Second)
+		if ids := rendered(t, s, "p1-0"); len(ids) != 1 {
+			t.Errorf("%q are kept before a minute has passed", ids)
+		}
+		time.Sleep(retention/4 + time.Second)
+		if ids := rendered(t, s, "p1-0"); ids != nil || kept.bytes.Load() != 0 || s.log != nil {
+			t.Errorf("%q are kept, %d bytes", ids, kept.bytes.Load())
+		}
+	})
+}
+
+func TestAToolWaitsForAClientThatMayComeBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := New(sealer(), options(), nil)
+		s, reply, out := conversation(t, r)
+		out.Close(stream.ClientGone)
+		reply.Detach(out)
+		sent, failed := 0, make(chan error, 1)
+		send := func() {
+			for sent = 0; ; sent++ {
+				if err := reply.Send(t.Context(), progress(1000)); err != nil {
+					failed <- err
+					return
+				}
+			}
+		}
+		go send()
+		synctest.Wait()
+		if most := maxLog / 1000; sent < most*9/10 || sent > most {
+			t.Errorf("%d messages were taken without a client, want what the log holds", sent)
+		}
+		if err := reply.Send(t.Context(), response(10)); err != nil {
+			t.Errorf("the response was refused: %v", err)
+		}
+		// It comes back, takes all, and goes again.
+		before := sent
+		again := stream.NewOutbox(0, nil)
+		if _, ok := s.Resume("p1-0", again); !ok {
+			t.Fatal("not resumed")
+		}
+		if got := len(reply.Render(Pending)); got != before+1 {
+			t.Errorf("the client got %d messages, want %d", got, before+1)
+		}
+		synctest.Wait()
+		if sent <= before {
+			t.Error("the tool still waits")
+		}
+		reply.Detach(again)
+		began := time.Now()
+		closed := (*stream.ClosedError)(nil)
+		if err := <-failed; !errors.As(err, &closed) || time.Since(began) != retention {
+			t.Errorf("after %v: %v, want a closed stream after %v", time.Since(began), err, retention)
+		}
+	})
+}
+
+func TestWhatABrokenStreamDidNotWriteIsKept(t *testing.T) {
+	t.Parallel()
+	for _, era := range []engine.Era{engine.EraSSE, engine.EraStreamable} {
+		r := New(sealer(), options(), nil)
+		s, err := r.Create("x", era, initialized(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, send := stream.NewOutbox(0, nil), s.Say
+		take := s.SaidSince
+		if era == engine.EraSSE {
+			if err := s.Attach(out); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			reply := s.NewReply(out)
+			send, take = reply.Send, func() []stream.Message { return reply.Render(Pending) }
+		}
+		for i := range 3 {
+			if err := send(t.Context(), stream.Message{Data: fmt.Append(nil, i)}); err != nil {
+				t.Fatal(err)
+			}
+			if i == 1 {
+				out.Close(stream.WriteFailed)
+				s.Detach(out)
+			}
+		}
+		again := stream.NewOutbox(0, nil)
+		if era == engine.EraSSE {
+			err = s.Attach(again)
+		} else if _, ok := s.Resume("p1-0", again); !ok {
+			err = errors.New("nothing to resume")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, m := range take() {
+			got += string(m.Data)
+		}
+		if got != "012" {
+			t.Errorf("%s: the client got %q, want 012", era, got)
+		}
+		if len(take()) != 0 {
+			t.Errorf("%s: the client got messages twice", era)
+		}
+	}
+}
+
+func TestTheLogIsHandedOver(t *testing.T) {
+	t.Parallel()
+	a, b := replicas(t)
+	kept := &logged{}
+	b.observer, b.logs.observe = kept, kept.EventLogBytes
+	a.Revision = func() string { return "one" }
+	s, reply, _ := conversation(t, a)
+	for range 100 {
+		reply.Keep(progress(1000))
+	}
+	reply.Keep(response(10))
+	reply.Finish()
+	first, _, err := s.Listen(stream.NewOutbox(0, nil), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, ok := s.Freeze()
+	if !ok {
+		t.Fatal("not frozen")
+	}
+	if data, err := json.Marshal(from); err != nil || len(data) > 96<<10 {
+		t.Errorf("the snapshot has %d bytes, want at most 96 KiB (%v)", len(data), err)
+	}
+	to, err := b.Adopt(sent(t, from))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ids := rendered(t, to, "p1-98"); fmt.Sprint(ids) != "[p1-99 p1-100 p1-101]" {
+		t.Errorf("resumed with %q", ids)
+	}
+	if ids := rendered(t, to, "p1-101"); ids != nil {
+		t.Errorf("resumed with %q after the response", ids)
+	}
+	// The listening stream goes on, and what this replica serves is another list.
+	st := &marks{Outbox: stream.NewOutbox(0, nil)}
+	second, _, err := to.Listen(st, first.ID)
+	if err != nil || second.ID == first.ID || st.bits != everything {
+		t.Errorf("listens from %+v with bits %b (%v)", second, st.bits, err)
+	}
+	to.Close(stream.SessionEnded)
+	if kept.bytes.Load() != 0 {
+		t.Errorf("%d bytes are kept of no session", kept.bytes.Load())
+	}
+}
