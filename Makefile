@@ -49,6 +49,10 @@ test: ## Run all tests but the cluster's: unit, golden, API server, protocol, co
 e2e: prepare ## Run the tests of a real cluster, which stays up: the local one, built the first time (FLAGS=-test.run=TestX).
 	test/e2e/run.sh $(FLAGS)
 
+.PHONY: e2e-long
+e2e-long: prepare ## Run the chaos on the local cluster for 10 minutes and the soak for 30 (FLAGS=-chaos-seed=N).
+	test/e2e/run.sh --soak 30m -test.run=TestSessionsSurvive -chaos-for=10m $(FLAGS)
+
 .PHONY: lint
 lint: ## Lint all modules, or only PKG=./some/package/... of the product's.
 	hack/lint.sh $(if $(filter-out ./...,$(PKG)),$(PKG))

@@ -44,6 +44,7 @@ func commands() []command {
 		{"keep", "", "", runKeep},
 		{"carry", "", "", runCarry},
 		{"resolve", "", "", runResolve},
+		{"reach", "", "", runReach},
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 
 	"fairlead.dev/fairlead/hack/cluster/internal/cluster"
@@ -89,4 +90,17 @@ func runResolve(ctx context.Context, args []string) error {
 		fmt.Println(address)
 	}
 	return nil
+}
+
+// runReach says whether something accepts connections at HOST:PORT, where HOST may be a name of the cluster.
+func runReach(ctx context.Context, args []string) error {
+	if len(args) != 1 {
+		return errors.New("usage: cluster reach HOST:PORT")
+	}
+	dialer := net.Dialer{Resolver: forward.Resolver()}
+	conn, err := dialer.DialContext(ctx, "tcp", args[0])
+	if err != nil {
+		return fmt.Errorf("failed to reach %q: %w", args[0], err)
+	}
+	return conn.Close()
 }

@@ -2,13 +2,22 @@
 # Copyright The Fairlead Authors.
 # SPDX-License-Identifier: Apache-2.0
 
-# Runs the tests of a real cluster: test/e2e/run.sh [-FLAG=VALUE...]
+# Runs the tests of a real cluster: test/e2e/run.sh [--soak TIME] [-FLAG=VALUE...]
 # Brings the local cluster up, installs the operator from config/default and runs the tests inside of the cluster's
 # network, as a client in the cluster would see it. Flags go to the test program, such as -test.run=TestClients.
+# Beside them a runtime outside of the cluster is kept busy for TIME (test/soak); without flags that is 3m.
 # The cluster stays up for the next run; `make cluster-down` removes it.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cd "$root"
+
+soak=
+if [[ ${1:-} == --soak ]]; then
+  soak=$2
+  shift 2
+elif (($# == 0)); then
+  soak=3m
+fi
 
 cluster() { "$root/bin/cluster" "$@"; }
 step() { printf '==> %s (%ds)\n' "$*" "$SECONDS" >&2; }
@@ -29,13 +38,14 @@ step "Building images and tests"
 hack/demo/demo.sh build
 build_images
 CGO_ENABLED=0 go test -c -tags e2e -o bin/e2e.test ./test/e2e
+go test -c -tags e2e -o bin/soak.test ./test/soak
 go build -o bin/testsum ./hack/testsum
 hack/npm.sh
 
 helm=$(hack/tool.sh --path helm)
 
 step "Starting the cluster"
-cluster up --with metrics-server
+cluster up --with metrics-server --with traefik
 cluster load "$root"/bin/images/*.tar "$root"/bin/e2e-images/*.tar
 
 step "Installing the operator"
@@ -44,8 +54,28 @@ cluster kubectl -- apply --server-side --force-conflicts -k "$root/config/defaul
 cluster kubectl -- -n fairlead-system rollout restart deployment
 cluster kubectl -- -n fairlead-system rollout status deployment --timeout=180s
 
+# Prints what a test program says, and counts at the end.
+summed() { go tool test2json -t -p "fairlead.dev/fairlead/test/$1" "${@:2}" | bin/testsum -verbose; }
+
 step "Testing"
 KUBECONFIG=$(cluster kubeconfig --inside)
 export KUBECONFIG FAIRLEAD_ROOT=$root
+soaking=
+if [[ -n $soak ]]; then
+  # Both take minutes, and neither needs much of the machine. In a group of its own it is found when this script ends early.
+  set -m
+  summed soak "$root/bin/soak.test" -test.v=test2json -test.timeout=2h -soak-for="$soak" >bin/soak.txt 2>&1 &
+  soaking=$!
+  set +m
+  trap 'kill -- "-$soaking" 2>/dev/null || true' EXIT
+fi
+failed=0
 cluster exec -- env KUBECONFIG="$KUBECONFIG" FAIRLEAD_ROOT="$root" FAIRLEAD_HELM="$helm" \
-  go tool test2json -t -p fairlead.dev/fairlead/test/e2e "$root/bin/e2e.test" -test.v=test2json -test.timeout=25m -test.parallel=6 "$@" | bin/testsum -verbose
+  go tool test2json -t -p fairlead.dev/fairlead/test/e2e "$root/bin/e2e.test" -test.v=test2json -test.timeout=30m -test.parallel=6 "$@" |
+  bin/testsum -verbose || failed=1
+if [[ -n $soaking ]]; then
+  step "Waiting for the soak"
+  wait "$soaking" || failed=1
+  cat bin/soak.txt
+fi
+exit "$failed"

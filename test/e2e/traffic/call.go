@@ -194,7 +194,7 @@ func (w *worker) send(ctx context.Context, id string) (message, error) {
 		// An SSE session whose stream has ended takes no call.
 		select {
 		case <-w.session.ended:
-			return message{}, &refusal{http.StatusServiceUnavailable, w.session.cause.Error()}
+			return message{}, &refusal{status: http.StatusServiceUnavailable, body: w.session.cause.Error()}
 		default:
 		}
 		return w.session.ask(ctx, request(number, "tools/call", params), number)

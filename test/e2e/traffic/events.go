@@ -8,6 +8,8 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"strconv"
+	"time"
 )
 
 // maxLine bounds one line of an event stream, in bytes.
@@ -19,13 +21,22 @@ type event struct {
 	data []byte
 }
 
+// maxRetry bounds what a server may ask a client to wait before it connects again.
+const maxRetry = 5 * time.Second
+
 // events reads an event stream.
-type events struct{ lines *bufio.Scanner }
+type events struct {
+	lines *bufio.Scanner
+	// lastID is the newest id, and retry what the server said about the time to
+	// wait; zero for nothing.
+	lastID string
+	retry  time.Duration
+}
 
 func newEvents(r io.Reader) *events {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, 0, 4096), maxLine)
-	return &events{lines}
+	return &events{lines: lines}
 }
 
 // next returns the next event that carries data. Comments, which are
@@ -44,6 +55,12 @@ func (e *events) next() (event, error) {
 		field, value, _ := bytes.Cut(line, []byte(":"))
 		value = bytes.TrimPrefix(value, []byte(" "))
 		switch string(field) {
+		case "id":
+			e.lastID = string(value)
+		case "retry":
+			if ms, err := strconv.Atoi(string(value)); err == nil && ms >= 0 {
+				e.retry = min(time.Duration(ms)*time.Millisecond, maxRetry)
+			}
 		case "event":
 			got.name = string(value)
 		case "data":

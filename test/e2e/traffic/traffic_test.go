@@ -7,13 +7,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -93,12 +91,12 @@ func TestListenerHearsEveryChange(t *testing.T) {
 func TestListenerNoticesACut(t *testing.T) {
 	t.Parallel()
 	base, _ := start(t, "http://127.0.0.1:9")
-	proxy := newProxy(t, strings.TrimPrefix(base, "http://"))
-	listener, err := traffic.Listen(t.Context(), traffic.NewTarget(proxy.address(), ""), "test", map[traffic.Kind]int{traffic.SSE: 2})
+	proxy := localserver.NewProxy(t, strings.TrimPrefix(base, "http://"))
+	listener, err := traffic.Listen(t.Context(), traffic.NewTarget(proxy.Address(), ""), "test", map[traffic.Kind]int{traffic.SSE: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
-	proxy.cut()
+	proxy.Cut()
 	waiting, enough := context.WithTimeout(t.Context(), 30*time.Second)
 	defer enough()
 	if _, cut := listener.Await(waiting, 1); cut == 0 {
@@ -181,64 +179,4 @@ func TestCallerTellsLossFromRefusal(t *testing.T) {
 			t.Errorf("got %s (%s), want unreached", got, why)
 		}
 	})
-}
-
-// proxy carries connections until it cuts them all.
-type proxy struct {
-	listener net.Listener
-	mu       sync.Mutex
-	open     []net.Conn
-}
-
-func newProxy(t *testing.T, to string) *proxy {
-	t.Helper()
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &proxy{listener: listener}
-	t.Cleanup(func() { listener.Close() })
-	go func() {
-		for {
-			client, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			server, err := new(net.Dialer).DialContext(context.WithoutCancel(t.Context()), "tcp", to)
-			if err != nil {
-				client.Close()
-				continue
-			}
-			p.mu.Lock()
-			p.open = append(p.open, client, server)
-			p.mu.Unlock()
-			carry := func(a, b net.Conn) {
-				buffer := make([]byte, 4096)
-				for {
-					n, err := a.Read(buffer)
-					if n > 0 {
-						if _, err := b.Write(buffer[:n]); err != nil {
-							return
-						}
-					}
-					if err != nil {
-						return
-					}
-				}
-			}
-			go carry(client, server)
-			go carry(server, client)
-		}
-	}()
-	return p
-}
-
-func (p *proxy) address() string { return "http://" + p.listener.Addr().String() }
-
-func (p *proxy) cut() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, c := range p.open {
-		c.Close()
-	}
 }

@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -69,6 +70,8 @@ type message struct {
 type refusal struct {
 	status int
 	body   string
+	// after is what Retry-After said; zero for nothing.
+	after time.Duration
 }
 
 func (r *refusal) Error() string { return fmt.Sprintf("HTTP %d: %.200s", r.status, r.body) }
@@ -107,7 +110,8 @@ func (t Target) open(ctx context.Context, method, address string, body []byte, h
 	case response.StatusCode/100 != 2:
 		defer response.Body.Close()
 		text, _ := io.ReadAll(io.LimitReader(response.Body, 4096))
-		return nil, &refusal{response.StatusCode, strings.TrimSpace(string(text))}
+		after, _ := strconv.Atoi(response.Header.Get("Retry-After"))
+		return nil, &refusal{response.StatusCode, strings.TrimSpace(string(text)), time.Duration(after) * time.Second}
 	}
 	return response, nil
 }

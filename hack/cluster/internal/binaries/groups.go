@@ -16,6 +16,7 @@ const (
 	Etcd              = "etcd"
 	CoreDNS           = "coredns"
 	MetricsServer     = "metrics-server"
+	Traefik           = "traefik"
 	Pause             = "pause"
 	Probe             = "probe"
 )
@@ -67,6 +68,11 @@ func groups() []group {
 			cold:     2 * time.Minute,
 		},
 		{
+			dir: "build/traefik", versionOf: "github.com/traefik/traefik/v3",
+			packages: map[string]string{Traefik: "github.com/traefik/traefik/v3/cmd/traefik"},
+			cold:     5 * time.Minute,
+		},
+		{
 			dir:      "pods",
 			packages: map[string]string{Pause: "./pause", Probe: "./probe"},
 			cold:     5 * time.Second,
@@ -78,7 +84,7 @@ func groups() []group {
 func Assets() []string { return []string{Etcd, APIServer, Kubectl} }
 
 // Addons are the programs that a cluster runs only when asked to, by the name that `up --with` takes.
-func Addons() []string { return []string{MetricsServer} }
+func Addons() []string { return []string{MetricsServer, Traefik} }
 
 // All are the programs that a cluster needs.
 func All() []string {

@@ -20,14 +20,20 @@ import (
 // optional is an addon that only `up --with` brings.
 type optional struct {
 	manifest string
-	// answers is a path of the API server that succeeds once the addon works.
-	answers string
+	// answers returns nil once the addon works.
+	answers func(c *Cluster, ctx context.Context, f facts) error
 }
 
 // optionals returns the addons by the names of their programs.
 func optionals() map[string]optional {
 	return map[string]optional{
-		binaries.MetricsServer: {metricsManifest(), "/apis/metrics.k8s.io/v1beta1/nodes"},
+		binaries.MetricsServer: {metricsManifest(), func(c *Cluster, ctx context.Context, f facts) error {
+			return c.awaitAnswer(ctx, f.API, "/apis/metrics.k8s.io/v1beta1/nodes")
+		}},
+		// The API server carries nothing to a Service whose EndpointSlice is not made from a selector.
+		binaries.Traefik: {traefikManifest(), func(c *Cluster, ctx context.Context, _ facts) error {
+			return c.awaitAlive(ctx, func(ctx context.Context) error { return c.reaches(ctx, traefikAddress) })
+		}},
 	}
 }
 
@@ -50,7 +56,7 @@ func (c *Cluster) With(ctx context.Context, name string) error {
 	return c.steps(begin, []step{
 		{name + " is known to the API server", func() error { return c.apply(ctx, f.Bin, addon.manifest) }},
 		{name + " is started", func() error { return c.keep(ctx, name) }},
-		{name + " answers", func() error { return c.awaitAnswer(ctx, f.API, addon.answers) }},
+		{name + " answers", func() error { return addon.answers(c, ctx, f) }},
 	})
 }
 
@@ -64,7 +70,7 @@ func (c *Cluster) keep(ctx context.Context, name string) error {
 	if alive() {
 		return nil
 	}
-	bin, err := c.Ensure(ctx, binaries.Addons())
+	bin, err := c.Ensure(ctx, []string{name})
 	if err != nil {
 		return err
 	}

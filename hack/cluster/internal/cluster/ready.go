@@ -101,6 +101,17 @@ func (c *Cluster) awaitAlive(ctx context.Context, ask func(ctx context.Context) 
 	return err
 }
 
+// reaches says whether something accepts connections at an address inside, through kube-proxy.
+func (c *Cluster) reaches(ctx context.Context, address string) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "nsenter", "--net="+layout.NetnsPath, c.Layout.Self(), "reach", address).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("nothing answers at %s: %w: %s", address, err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
 // resolves asks the cluster's name server for the API server's name, through kube-proxy.
 func (c *Cluster) resolves(ctx context.Context) error {
 	// A question from before kube-proxy's first rules is never answered: ask again soon.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"fairlead.dev/fairlead/hack/cluster/internal/binaries"
 	"fairlead.dev/fairlead/hack/cluster/internal/layout"
 )
 
@@ -31,12 +32,16 @@ func TestGolden(t *testing.T) {
 		return string(content)
 	}
 	var arguments strings.Builder
-	addon, ok := Addon(cluster, "/bin-folder", "metrics-server")
-	if !ok {
-		t.Fatal("there is no metrics-server")
+	programs := Programs(cluster, "/bin-folder")
+	for _, name := range binaries.Addons() {
+		addon, ok := Addon(cluster, "/bin-folder", name)
+		if !ok {
+			t.Fatalf("there is no %s", name)
+		}
+		programs = append(programs, addon)
 	}
-	for _, p := range append(Programs(cluster, "/bin-folder"), addon) {
-		arguments.WriteString(p.Path + "\n")
+	for _, p := range programs {
+		arguments.WriteString(strings.Join(append(p.Env, p.Path), " ") + "\n")
 		for _, arg := range p.Args {
 			arguments.WriteString("  " + arg + "\n")
 		}

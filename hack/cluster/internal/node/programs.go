@@ -18,6 +18,8 @@ type Program struct {
 	// Path is the executable file.
 	Path string
 	Args []string
+	// Env is added to the environment of whoever starts it.
+	Env []string
 	// Ready returns nil once the program answers; a nil Ready means that nothing waits for it.
 	Ready func(ctx context.Context) error
 }
@@ -27,14 +29,14 @@ type Program struct {
 func Programs(l layout.Layout, bin string) []Program {
 	at := func(name string) string { return filepath.Join(bin, name) }
 	return []Program{
-		{binaries.Etcd, at(binaries.Etcd), etcdArgs(l), dialReady("tcp", "127.0.0.1:2379")},
-		{binaries.APIServer, at(binaries.APIServer), apiServerArgs(l), apiReady(l)},
-		{"containerd", "containerd", []string{"--config", l.Config(containerdFile)}, dialReady("unix", l.Containerd())},
-		{binaries.ControllerManager, at(binaries.ControllerManager), controllerManagerArgs(l), nil},
-		{binaries.Scheduler, at(binaries.Scheduler), schedulerArgs(l), nil},
-		{binaries.CoreDNS, at(binaries.CoreDNS), []string{"-conf", l.Config(corefile)}, nil},
-		{binaries.Proxy, at(binaries.Proxy), proxyArgs(l), nil},
-		{binaries.Kubelet, at(binaries.Kubelet), kubeletArgs(l), nil},
+		{Name: binaries.Etcd, Path: at(binaries.Etcd), Args: etcdArgs(l), Ready: dialReady("tcp", "127.0.0.1:2379")},
+		{Name: binaries.APIServer, Path: at(binaries.APIServer), Args: apiServerArgs(l), Ready: apiReady(l)},
+		{Name: "containerd", Path: "containerd", Args: []string{"--config", l.Config(containerdFile)}, Ready: dialReady("unix", l.Containerd())},
+		{Name: binaries.ControllerManager, Path: at(binaries.ControllerManager), Args: controllerManagerArgs(l)},
+		{Name: binaries.Scheduler, Path: at(binaries.Scheduler), Args: schedulerArgs(l)},
+		{Name: binaries.CoreDNS, Path: at(binaries.CoreDNS), Args: []string{"-conf", l.Config(corefile)}},
+		{Name: binaries.Proxy, Path: at(binaries.Proxy), Args: proxyArgs(l)},
+		{Name: binaries.Kubelet, Path: at(binaries.Kubelet), Args: kubeletArgs(l)},
 	}
 }
 

@@ -28,6 +28,7 @@ const (
 	Kubelet           = "kubelet"
 	DNS               = "dns"
 	MetricsServer     = "metrics-server"
+	Traefik           = "traefik"
 )
 
 // FrontProxyName is the only client that may pass on another user's name to an aggregated API.
@@ -38,6 +39,9 @@ const DNSUser = "system:coredns"
 
 // MetricsServerUser is the user of the addon that measures pods.
 const MetricsServerUser = "system:metrics-server"
+
+// TraefikUser is the user of the addon that carries what Ingresses name.
+const TraefikUser = "system:traefik"
 
 // requests returns what each certificate is for. Kubernetes takes a client's user from CN and its groups from O.
 func requests() map[string]Request {
@@ -64,6 +68,7 @@ func requests() map[string]Request {
 		Kubelet:           {CommonName: "system:node:" + layout.NodeName, Organizations: []string{"system:nodes"}},
 		DNS:               {CommonName: DNSUser},
 		MetricsServer:     {CommonName: MetricsServerUser},
+		Traefik:           {CommonName: TraefikUser},
 	}
 }
 
@@ -106,6 +111,7 @@ func writeKubeconfigs(l layout.Layout, pairs map[string]Pair, outside string) er
 		KubeconfigOf(l, Proxy):             {Proxy, inside},
 		KubeconfigOf(l, DNS):               {DNS, inside},
 		KubeconfigOf(l, MetricsServer):     {MetricsServer, inside},
+		KubeconfigOf(l, Traefik):           {Traefik, inside},
 	}
 	for path, f := range files {
 		content, err := Kubeconfig("https://"+f.server, f.client, pairs[CA].Cert, pairs[f.client])

@@ -77,6 +77,9 @@ func (t *Test) stories(ctx context.Context) error {
 		{"an addon joins the running cluster", func(ctx context.Context) error {
 			return t.wantOutput(ctx, binaries.MetricsServer+" answers", "up", "--with", binaries.MetricsServer)
 		}},
+		{"an ingress controller joins it too", func(ctx context.Context) error {
+			return t.wantOutput(ctx, binaries.Traefik+" answers", "up", "--with", binaries.Traefik)
+		}},
 		{"status is good", func(ctx context.Context) error { return t.wantOutput(ctx, "Ready", "status") }},
 		{"load refuses a short image name", t.refuseShortName},
 		{"load imports an image", t.load},

@@ -96,6 +96,7 @@ func (c *child) once(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, c.program.Path, c.program.Args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Dir = c.layout.Root
+	cmd.Env = append(os.Environ(), c.program.Env...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = grace
 	if err := cmd.Start(); err != nil {

@@ -1,0 +1,410 @@
+// Copyright The Fairlead Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package record
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	// slack is how far clocks and second-grained times of Kubernetes may lie.
+	slack = 1500 * time.Millisecond
+	// noticed bounds how long a broken connection takes to be seen.
+	noticed = 3 * time.Second
+	// Calm is how long before the next act each client must have a call answered.
+	Calm = 4 * time.Second
+)
+
+// Counts says how it went for clients of one kind, or for all.
+type Counts struct {
+	Clients, Calls, Answered, Refused int
+	// CutOff counts calls that were lost with a killed pod, and Lost all others
+	// without an answer.
+	CutOff, Lost int
+	// Duplicates counts answers and runs beyond the first.
+	Duplicates int
+	Cuts       int
+	Sessions   int
+	// NotFound counts 404 for a session, and Told other words of the same meaning.
+	NotFound, Told int
+	// Silence is the longest time that one client was without an answer.
+	Silence time.Duration
+}
+
+// Summary is what Check counted.
+type Summary struct {
+	ByKind map[string]*Counts
+	Total  Counts
+	// Cuts counts cuts of streams by act.
+	Cuts map[string]int
+}
+
+// Check judges a history and returns each breach of a promise as one line.
+func Check(h *History) (Summary, []string) {
+	c := checker{
+		h: h, calls: map[string]*call{}, clients: map[string]*client{},
+		summary: Summary{ByKind: map[string]*Counts{}, Cuts: map[string]int{}},
+	}
+	slices.SortStableFunc(h.Events, func(a, b Event) int { return a.At.Compare(b.At) })
+	slices.SortStableFunc(h.Acts, func(a, b Act) int { return a.Began.Compare(b.Began) })
+	for i := range h.Events {
+		c.gather(&h.Events[i])
+	}
+	for _, r := range h.Runs {
+		if known := c.calls[r.Call]; known != nil {
+			known.runs = append(known.runs, r)
+		}
+	}
+	c.judgeCalls()
+	c.judgeStreams()
+	c.judgeSessions()
+	c.judgeClients()
+	return c.total(), c.breaches
+}
+
+// call is the story of one call.
+type call struct {
+	first    *Event
+	answers  []*Event
+	lost     *Event
+	runs     []Run
+	attempts int
+}
+
+// client is the story of one client.
+type client struct {
+	kind    string
+	events  []*Event
+	streams map[string]bool // whether it is open
+}
+
+type checker struct {
+	h        *History
+	calls    map[string]*call
+	clients  map[string]*client
+	summary  Summary
+	breaches []string
+}
+
+func (c *checker) breach(e *Event, format string, args ...any) {
+	c.breaches = append(c.breaches, fmt.Sprintf("%s %s (%s, %s): ", e.At.Format("15:04:05.000"), e.Client, e.Kind, e.Via)+fmt.Sprintf(format, args...))
+}
+
+func (c *checker) counts(kind string) *Counts {
+	counts := c.summary.ByKind[kind]
+	if counts == nil {
+		counts = &Counts{}
+		c.summary.ByKind[kind] = counts
+	}
+	return counts
+}
+
+// gather sorts one event to its call and client.
+func (c *checker) gather(e *Event) {
+	who := c.clients[e.Client]
+	if who == nil {
+		who = &client{kind: e.Kind, streams: map[string]bool{}}
+		c.clients[e.Client] = who
+		c.counts(e.Kind).Clients++
+	}
+	who.events = append(who.events, e)
+	if e.What == Open || e.What == Cut {
+		who.streams[e.Stream] = e.What == Open
+	}
+	if e.Call != "" {
+		c.gatherCall(e)
+	}
+}
+
+// gatherCall sorts an event about a call to the others of that call.
+func (c *checker) gatherCall(e *Event) {
+	known := c.calls[e.Call]
+	switch {
+	case e.What == Call && known != nil:
+		c.breach(e, "the record is wrong: call %s began twice", e.Call)
+	case e.What == Call:
+		c.calls[e.Call] = &call{first: e}
+	case known == nil && e.What == Answered:
+		c.breach(e, "an answer to call %s, which was never sent", e.Call)
+	case known == nil:
+	case e.What == Answered:
+		known.answers = append(known.answers, e)
+	case e.What == Lost:
+		known.lost = e
+	case e.What == Refused:
+		known.attempts++
+		c.counts(e.Kind).Refused++
+	}
+}
+
+// judgeCalls: each call is answered once and run once; without an answer is only
+// what a killed pod took along.
+func (c *checker) judgeCalls() {
+	for _, id := range sorted(c.calls) {
+		known := c.calls[id]
+		counts := c.counts(known.first.Kind)
+		counts.Calls++
+		if n := len(known.runs); n > 1 {
+			counts.Duplicates += n - 1
+			c.breach(known.first, "call %s ran %d times, on %s", id, n, addresses(known.runs))
+		}
+		if n := len(known.answers); n > 1 {
+			counts.Duplicates += n - 1
+			c.breach(known.answers[n-1], "call %s was answered %d times", id, n)
+		}
+		good := slices.ContainsFunc(known.answers, func(e *Event) bool { return e.Why == "" })
+		switch {
+		case good && len(known.runs) == 0:
+			c.breach(known.first, "the record is wrong: call %s was answered and never ran", id)
+		case good:
+			counts.Answered++
+		case c.excused(known):
+			counts.CutOff++
+		default:
+			counts.Lost++
+			c.breach(cmp.Or(known.lost, known.first), "call %s has no answer: %s; it ran on %s, sent at %s",
+				id, why(known), cmp.Or(c.story(known.runs), "no pod"), known.first.At.Format("15:04:05.000"))
+		}
+	}
+}
+
+// excused says whether a killed pod explains that a call has no answer.
+func (c *checker) excused(known *call) bool {
+	end := c.h.Ended.Add(time.Hour)
+	if known.lost != nil {
+		end = known.lost.At
+	}
+	for _, e := range known.answers { // An error is the end too.
+		end = e.At
+	}
+	for _, life := range c.h.Lives {
+		if !life.Killed || known.first.At.After(life.Ended.Add(slack)) || end.Before(life.Ended) {
+			continue
+		}
+		for _, r := range known.runs {
+			if l := c.life(r.From, r.At); l != nil && *l == life {
+				return true
+			}
+		}
+		// It may have passed through the killed pod on its way to another.
+		if !end.After(life.Ended.Add(noticed)) || c.broken(known.first.Client, life.Ended) {
+			return true
+		}
+	}
+	return false
+}
+
+// broken says whether one of the client's streams was cut by a kill.
+func (c *checker) broken(name string, at time.Time) bool {
+	return slices.ContainsFunc(c.clients[name].events, func(e *Event) bool {
+		return e.What == Cut && !e.At.Before(at) && !e.At.After(at.Add(noticed))
+	})
+}
+
+// life finds whose address it was at a time.
+func (c *checker) life(ip string, at time.Time) *Life {
+	var found *Life
+	for i := range c.h.Lives {
+		l := &c.h.Lives[i]
+		exact := slack
+		if l.Killed {
+			exact = 0
+		}
+		if l.IP == ip && !at.Before(l.Began.Add(-slack)) && (l.Ended.IsZero() || !at.After(l.Ended.Add(exact))) {
+			// Of two that fit, the one that began later has the address now; but a
+			// killed one is known to have had it up to its last moment.
+			if found == nil || !found.Killed {
+				found = l
+			}
+		}
+	}
+	return found
+}
+
+// judgeStreams: each act cuts a stream at most as often as it may, and nothing
+// else cuts one.
+func (c *checker) judgeStreams() {
+	for _, name := range sorted(c.clients) {
+		seen := map[string]int{}
+		for _, e := range c.clients[name].events {
+			if e.What != Cut {
+				continue
+			}
+			c.counts(e.Kind).Cuts++
+			act := c.act(e.At)
+			if act == nil {
+				c.summary.Cuts["nothing"]++
+				c.breach(e, "stream %s was cut before anything was done: %s", e.Stream, e.Why)
+				continue
+			}
+			c.summary.Cuts[act.Name]++
+			key := act.Name + "\x00" + e.Stream
+			seen[key]++
+			if seen[key] > act.Cuts {
+				c.breach(e, "stream %s was cut %d times by %q, which may %d times: %s", e.Stream, seen[key], act.Name, act.Cuts, e.Why)
+			}
+		}
+	}
+}
+
+// act returns the last act that had begun; nil before the first.
+func (c *checker) act(at time.Time) *Act {
+	var last *Act
+	for i := range c.h.Acts {
+		if !c.h.Acts[i].Began.After(at) {
+			last = &c.h.Acts[i]
+		}
+	}
+	return last
+}
+
+// judgeSessions: a session that the server gave is found for as long as its
+// owner lives, or the peer that took it over.
+func (c *checker) judgeSessions() {
+	for _, name := range sorted(c.clients) {
+		who := c.clients[name]
+		gone := map[string]bool{}
+		last := ""
+		for _, e := range who.events {
+			switch {
+			case e.What == Told:
+				c.counts(e.Kind).Told++
+				gone[e.Session] = true
+			case e.What == Cut:
+				// An SSE session is its stream.
+				if strings.HasSuffix(e.Kind, "sse") {
+					gone[e.Session] = true
+				}
+			case e.What == Status && e.Status == http.StatusNotFound && e.Session != "":
+				c.counts(e.Kind).NotFound++
+				gone[e.Session] = true
+				c.judgeNotFound(who, e)
+			case e.What == Session:
+				c.counts(e.Kind).Sessions++
+				if last != "" && last != e.Session && !gone[last] {
+					c.breach(e, "a new session without a reason: %s was not gone", last)
+				}
+				last = e.Session
+			}
+		}
+	}
+}
+
+// judgeNotFound asks who owned the session last, as far as its calls tell.
+func (c *checker) judgeNotFound(who *client, e *Event) {
+	owner, since := c.owner(who, e)
+	sse := strings.HasSuffix(e.Kind, "sse")
+	if owner != nil && ended(owner, e.At) && (owner.Killed || sse) {
+		return
+	}
+	if sse && c.closed(who, owner, e) {
+		return
+	}
+	// After its last call it may have been handed over, to a peer that was killed then.
+	moved := owner == nil || !owner.Ended.IsZero()
+	if moved && slices.ContainsFunc(c.h.Lives, func(l Life) bool { return l.Killed && l.Ended.After(since) && ended(&l, e.At) }) {
+		return
+	}
+	c.breach(e, "%s got 404 for session %s, whose owner %s lives or left gracefully", e.Method, e.Session, tell(owner))
+}
+
+// closed says whether the stream of an SSE session was closed by the act that
+// its owner left by: such a session ends with its stream, which no other replica
+// can hold, while the owner still finishes what others asked.
+func (c *checker) closed(who *client, owner *Life, e *Event) bool {
+	if owner == nil || owner.Ended.IsZero() {
+		return false
+	}
+	return slices.ContainsFunc(who.events, func(cut *Event) bool {
+		return cut.What == Cut && cut.Session == e.Session && !cut.At.After(e.At) && c.act(cut.At) == c.act(owner.Ended)
+	})
+}
+
+// owner finds who ran the last call of a session before a request, and since
+// when nothing more is known; nil when no call of it ran.
+func (c *checker) owner(who *client, e *Event) (owner *Life, since time.Time) {
+	for _, other := range who.events {
+		if other.At.After(e.At) {
+			break
+		}
+		if other.Session != e.Session {
+			continue
+		}
+		switch known := c.calls[other.Call]; {
+		case other.What == Session:
+			since = other.At
+		case other.What == Call && known != nil:
+			for _, r := range known.runs {
+				if !r.At.After(e.At) {
+					owner, since = c.life(r.From, r.At), r.At
+				}
+			}
+		}
+	}
+	return owner, since
+}
+
+func ended(l *Life, at time.Time) bool { return !l.Ended.IsZero() && !l.Ended.After(at.Add(slack)) }
+
+// judgeClients: each client goes on by itself after each act, and its streams are
+// open at the end.
+func (c *checker) judgeClients() {
+	for _, name := range sorted(c.clients) {
+		who := c.clients[name]
+		first := who.events[0]
+		for i, act := range c.h.Acts {
+			until := c.h.Ended
+			if i+1 < len(c.h.Acts) {
+				until = c.h.Acts[i+1].Began
+			}
+			if !slices.ContainsFunc(who.events, func(e *Event) bool {
+				return e.What == Answered && e.Why == "" && e.At.After(until.Add(-Calm)) && e.At.Before(until)
+			}) {
+				c.breach(first, "no call was answered in the %s before the end of what %q began", Calm, act.Name)
+			}
+		}
+		c.judgeSilence(who)
+		for _, stream := range sorted(who.streams) {
+			if !who.streams[stream] && !strings.HasPrefix(stream, "answer") {
+				c.breach(first, "stream %s is closed in the end", stream)
+			}
+		}
+	}
+}
+
+func (c *checker) judgeSilence(who *client) {
+	counts := c.counts(who.kind)
+	last := who.events[0].At
+	for _, e := range who.events {
+		if e.What == Answered && e.Why == "" {
+			counts.Silence = max(counts.Silence, e.At.Sub(last))
+			last = e.At
+		}
+	}
+	counts.Silence = max(counts.Silence, c.h.Ended.Sub(last))
+}
+
+func (c *checker) total() Summary {
+	t := &c.summary.Total
+	for _, k := range c.summary.ByKind {
+		t.Clients += k.Clients
+		t.Calls += k.Calls
+		t.Answered += k.Answered
+		t.Refused += k.Refused
+		t.CutOff += k.CutOff
+		t.Lost += k.Lost
+		t.Duplicates += k.Duplicates
+		t.Cuts += k.Cuts
+		t.Sessions += k.Sessions
+		t.NotFound += k.NotFound
+		t.Told += k.Told
+		t.Silence = max(t.Silence, k.Silence)
+	}
+	return c.summary
+}
