@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"runtime"
 	"slices"
 	"strconv"
@@ -443,13 +444,13 @@ func TestLeanHeartbeats(t *testing.T) {
 		t.Parallel()
 		h := newHarbour(t)
 		// A deadline that is left behind would have passed at the next one.
-		l := h.open(t, NewOutbox(0, nil), Options{Heartbeat: 300 * time.Millisecond, WriteTimeout: 50 * time.Millisecond})
+		l := h.open(t, NewOutbox(0, nil), Options{Heartbeat: 1500 * time.Millisecond, WriteTimeout: time.Second})
 		for range 2 {
 			began := time.Now()
 			send(t, l.out, strings.Repeat("x", 100<<10))
 			l.reads(t, "data: "+strings.Repeat("x", 100<<10)+"\n\n")
 			l.reads(t, ": ping\n\n")
-			if quiet := time.Since(began); quiet < 300*time.Millisecond {
+			if quiet := time.Since(began); quiet < 1500*time.Millisecond {
 				t.Errorf("a heartbeat after %v", quiet)
 			}
 		}
@@ -639,6 +640,17 @@ func TestLeanIdleStreamsHoldNothing(t *testing.T) { //nolint:paralleltest // It 
 	}
 	if h.poller.Watched() != 0 || len(h.streams()) != 0 {
 		t.Error("the Host still holds streams")
+	}
+}
+
+// The size classes of the allocator: one byte more costs much more.
+func TestLeanIsSmall(t *testing.T) {
+	t.Parallel()
+	if got := reflect.TypeFor[lean]().Size(); got > 192 {
+		t.Errorf("a lean stream takes %d bytes, more than 192", got)
+	}
+	if got := reflect.TypeFor[Outbox]().Size(); got > 160 {
+		t.Errorf("an outbox takes %d bytes, more than 160", got)
 	}
 }
 
