@@ -35,8 +35,8 @@ func paceCollector(getenv func(string) string) {
 	}
 }
 
-// byteBudget is the part of the memory limit that the bodies of requests and the
-// messages that wait may take in sum, a quarter; 0, for the default, without a
+// byteBudget is the part of the memory limit that bodies, answers of backends and
+// the messages that wait may take in sum, a quarter; 0, for the default, without a
 // limit.
 func byteBudget(memory int64) int64 { return memory / 4 }
 

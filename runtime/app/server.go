@@ -54,6 +54,7 @@ type server struct {
 	metrics   *telemetry.Metrics
 	limits    *limit.Limiter
 	pressure  *limit.Pressure
+	bytes     *limit.Bytes
 	returner  *returner
 	keys      *auth.Keys
 	engine    *engine.Engine
@@ -87,6 +88,8 @@ func newServer(ctx context.Context, o Options, level *slog.LevelVar, first loade
 	c := first.program.Server
 	s := &server{options: o, level: level, logger: o.Logger, loopback: loopback, started: time.Now(), sum: first.sum, config: c}
 	s.news.wake = make(chan struct{}, 1)
+	s.pressure = limit.NewPressure(o.Root)
+	s.bytes = transport.NewBudget(byteBudget(s.pressure.Limit()), c.Limits.MaxRequestSize)
 	tools, err := catalog.Build(first.program, nil, s.deps())
 	if err != nil {
 		return nil, fmt.Errorf("failed to build the tools of %q: %w", o.ConfigFile, err)
@@ -95,7 +98,6 @@ func newServer(ctx context.Context, o Options, level *slog.LevelVar, first loade
 	s.registry = prometheus.NewRegistry()
 	s.metrics = telemetry.New(s.registry, o.Version)
 	s.limits = limit.New(limitConfig(c))
-	s.pressure = limit.NewPressure(o.Root)
 	s.limits.Heed(s.pressure)
 	s.metrics.ReadMemory(s.pressure.Ratio)
 	s.returner = newReturner(debug.FreeOSMemory)
@@ -120,7 +122,7 @@ func newServer(ctx context.Context, o Options, level *slog.LevelVar, first loade
 	s.core = transport.New(transport.Options{
 		Engine: s.engine, Sessions: s.sessions, Streams: s.limits, Settings: settings(c), Logger: o.Logger,
 		Observer: s.metrics, Queued: s.metrics.OutboxBytes, Refused: s.metrics.Rejected,
-		Budget: byteBudget(s.pressure.Limit()), Host: s.streams,
+		Budget: s.bytes, Host: s.streams,
 	})
 	s.stateless = stateless.New(s.core)
 	if s.links, err = s.newLinks(peers); err != nil {
@@ -159,7 +161,7 @@ func (s *server) rules() auth.Rules {
 }
 
 func (s *server) deps() catalog.Deps {
-	return catalog.Deps{SecretsDir: s.options.SecretsDir, AllowLoopback: s.options.AllowLoopback, Version: s.options.Version}
+	return catalog.Deps{SecretsDir: s.options.SecretsDir, AllowLoopback: s.options.AllowLoopback, Version: s.options.Version, Held: s.bytes}
 }
 
 func (s *server) revision(c *config.Server, tools *catalog.Catalog) engine.Revision {

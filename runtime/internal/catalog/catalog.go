@@ -16,6 +16,7 @@ import (
 
 	"fairlead.dev/fairlead/runtime/config"
 	"fairlead.dev/fairlead/runtime/internal/auth"
+	"fairlead.dev/fairlead/runtime/internal/limit"
 	"fairlead.dev/fairlead/runtime/internal/tool"
 )
 
@@ -39,6 +40,8 @@ type Deps struct {
 	AllowLoopback bool
 	// Version is this program's, for what backends see of it.
 	Version string
+	// Held bounds what is held of backends' large answers; nil: nothing does.
+	Held *limit.Bytes
 	// New replaces how executors are made, for tests; nil makes those of the
 	// backends that a tool can have. end, which may be nil, is called after the
 	// executor's last call.

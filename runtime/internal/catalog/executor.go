@@ -26,6 +26,7 @@ func newBackend(s *config.Server, t *config.CompiledTool, deps Deps) (executor t
 			MaxResponseSize: s.Limits.MaxResponseSize,
 			Structured:      t.Output != nil,
 			Version:         deps.Version,
+			Held:            deps.Held,
 		})
 		executor, end = backend, backend.Close
 	case t.Static != nil:

@@ -12,6 +12,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"fairlead.dev/fairlead/runtime/internal/limit"
 )
 
 const (
@@ -28,7 +30,7 @@ const (
 // body is one body and its part of the budget. Bodies are used again.
 type body struct {
 	bytes  []byte
-	budget *budget // nil if the body takes no part of it
+	budget *limit.Bytes // nil if the body takes no part of it
 	share  int64
 	// release is the method, made once so that a request allocates nothing.
 	release func()
@@ -58,7 +60,7 @@ func (b *body) giveBack() {
 // shrink gives back all but n bytes of the share.
 func (b *body) shrink(n int64) {
 	if b.budget != nil && n < b.share {
-		b.budget.give(b.share - n)
+		b.budget.Give(b.share - n)
 		b.share = n
 	}
 }
@@ -116,8 +118,8 @@ func (c *Core) reserve(b *body, length, most int64) bool {
 	if length < 0 {
 		length = most
 	}
-	length = min(length, c.bytes.size)
-	if !c.bytes.take(length) {
+	length = min(length, c.bytes.Size())
+	if !c.bytes.Take(length) {
 		return false
 	}
 	b.budget, b.share = c.bytes, length

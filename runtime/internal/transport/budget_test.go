@@ -21,7 +21,7 @@ const testBody = 1 << 10
 
 func newBudgetCore(budget int64, refused *[]string) *Core {
 	return New(Options{
-		Budget: budget, Refused: func(code string) { *refused = append(*refused, code) },
+		Budget: NewBudget(budget, testBody), Refused: func(code string) { *refused = append(*refused, code) },
 		Settings: Settings{MaxRequestSize: testBody, ReadTimeout: time.Minute, CompressMinSize: 1 << 20},
 	})
 }
@@ -71,7 +71,7 @@ func TestBodyBudget(t *testing.T) {
 			for _, release := range releases {
 				release()
 			}
-			if held := c.bytes.held.Load(); held != 0 {
+			if held := c.bytes.Held(); held != 0 {
 				t.Errorf("released bodies are still counted: %d bytes", held)
 			}
 		})
@@ -95,8 +95,8 @@ func TestBodyBudgetOfRefused(t *testing.T) {
 	if want := []string{"request_too_large", "unreadable_body"}; !slices.Equal(refused, want) {
 		t.Errorf("refused %v, want %v", refused, want)
 	}
-	if held := c.bytes.held.Load(); c.bytes.size != DefaultBudget || held != 0 {
-		t.Errorf("%d of %d bytes are held", held, c.bytes.size)
+	if held := c.bytes.Held(); c.bytes.Size() != DefaultBudget || held != 0 {
+		t.Errorf("%d of %d bytes are held", held, c.bytes.Size())
 	}
 	// Larger bodies than the budget, after a change of the settings, need all of it.
 	large := &body{}
@@ -134,7 +134,7 @@ func TestWaitingMessagesTakeOfTheBudget(t *testing.T) {
 		t.Errorf("counted %v", refused)
 	}
 	out.Close(stream.ClientGone)
-	if held := c.bytes.held.Load(); held != 0 {
+	if held := c.bytes.Held(); held != 0 {
 		t.Fatalf("%d bytes are held after the end", held)
 	}
 	if _, ok := c.OpenStream(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/sse", http.NoBody)); !ok {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"fairlead.dev/fairlead/runtime/internal/engine"
+	"fairlead.dev/fairlead/runtime/internal/limit"
 	"fairlead.dev/fairlead/runtime/internal/session"
 	"fairlead.dev/fairlead/runtime/internal/stream"
 )
@@ -59,10 +60,10 @@ type Options struct {
 	Queued func(delta int)
 	// Refused learns the code of each refusal, for metrics.
 	Refused func(code string)
-	// Budget bounds the bytes that are held in bodies and wait in outboxes, in sum:
-	// beyond it bodies and streams are refused. Defaults to DefaultBudget, and is at
-	// least four times Settings.MaxRequestSize.
-	Budget int64
+	// Budget bounds the bytes that are held in bodies and answers, and wait in
+	// outboxes, in sum: beyond it bodies and streams are refused. Nil makes one of
+	// DefaultBudget. See NewBudget.
+	Budget *limit.Bytes
 	// Host runs the long-lived streams; nil makes one whose streams are plain.
 	Host *stream.Host
 }
@@ -78,7 +79,7 @@ type Core struct {
 	streams  Streams
 	queued   func(delta int)
 	refused  func(code string)
-	bytes    *budget
+	bytes    *limit.Bytes
 	settings atomic.Pointer[Settings]
 	leaving  atomic.Bool
 	calls    sync.WaitGroup
@@ -91,13 +92,16 @@ func New(o Options) *Core {
 	c := &Core{
 		Engine: o.Engine, Sessions: o.Sessions, Logger: o.Logger, Observer: o.Observer,
 		host: o.Host, streams: o.Streams, refused: o.Refused,
-		bytes: newBudget(o.Budget, o.Settings.MaxRequestSize),
+		bytes: o.Budget,
 	}
 	if c.host == nil {
 		c.host = stream.NewHost(stream.HostOptions{Plain: true})
 	}
+	if c.bytes == nil {
+		c.bytes = NewBudget(0, o.Settings.MaxRequestSize)
+	}
 	c.queued = func(delta int) {
-		c.bytes.give(-int64(delta))
+		c.bytes.Count(int64(delta))
 		if o.Queued != nil {
 			o.Queued(delta)
 		}
@@ -140,7 +144,7 @@ func (c *Core) OpenStream(w http.ResponseWriter, r *http.Request) (release func(
 	if IsForwarded(r.Context()) {
 		return func() {}, true
 	}
-	if c.bytes.full() {
+	if c.bytes.Full() {
 		c.refuseBytes(w, r)
 		return nil, false
 	}

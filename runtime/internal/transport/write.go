@@ -63,6 +63,11 @@ func (c *Core) WriteJSON(w http.ResponseWriter, r *http.Request, status int, bod
 	} else if len(body) >= unbuffered {
 		h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	}
+	if n := int64(len(body)); n > piece {
+		// A slow client has it held for long.
+		c.bytes.Count(n)
+		defer c.bytes.Give(n)
+	}
 	control := http.NewResponseController(w)
 	// The server clears the last deadline after it has sent the rest.
 	_ = control.SetWriteDeadline(time.Now().Add(s.WriteTimeout))

@@ -92,13 +92,40 @@ func (a *answer) whole(mediaType string) (tool.Result, error) {
 			buffers.Put(buffer)
 		}
 	}()
-	if _, err := buffer.ReadFrom(io.LimitReader(a.body, limit+1)); err != nil {
+	held, err := a.fill(buffer, limit)
+	defer a.executor.options.Held.Give(held)
+	if errors.Is(err, errNoRoom) {
+		failure := a.executor.fail("too many bytes of requests and answers are held in memory; try again later", nil)
+		failure.Outcome = tool.OutcomeBusy
+		return tool.Result{}, failure
+	}
+	if err != nil {
 		return tool.Result{}, a.brokeOff(err, "")
 	}
 	if int64(buffer.Len()) > limit {
 		return tool.Result{}, a.tooLarge()
 	}
 	return a.content(mediaType, buffer.Bytes())
+}
+
+// errNoRoom means that no more may be held of answers.
+var errNoRoom = errors.New("no room for the answer")
+
+// fill reads the body until it has ended or is larger than limit. What is held of
+// it beyond the first 64 KiB is taken from Options.Held before it is read.
+func (a *answer) fill(buffer *bytes.Buffer, limit int64) (held int64, err error) {
+	for room := int64(maxPooled); ; room = held {
+		room = min(room, limit+1-int64(buffer.Len()))
+		n, err := buffer.ReadFrom(io.LimitReader(a.body, room))
+		if err != nil || n < room || int64(buffer.Len()) > limit {
+			return held, err
+		}
+		more := int64(buffer.Len())
+		if !a.executor.options.Held.Take(more) {
+			return held, errNoRoom
+		}
+		held += more
+	}
 }
 
 // content maps a body to MCP content by its media type.

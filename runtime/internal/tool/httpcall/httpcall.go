@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"fairlead.dev/fairlead/runtime/config"
+	"fairlead.dev/fairlead/runtime/internal/limit"
 	"fairlead.dev/fairlead/runtime/internal/tool"
 )
 
@@ -51,6 +52,9 @@ type Options struct {
 	Structured bool
 	// Version is this program's, for User-Agent.
 	Version string
+	// Held bounds what is held of answers beyond their first 64 KiB; nil: nothing
+	// does.
+	Held *limit.Bytes
 	// Resolver resolves backends' names; nil is the system's.
 	Resolver *net.Resolver
 }

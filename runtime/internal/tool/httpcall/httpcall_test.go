@@ -26,6 +26,7 @@ import (
 
 	"fairlead.dev/fairlead/runtime/config"
 	"fairlead.dev/fairlead/runtime/internal/auth"
+	"fairlead.dev/fairlead/runtime/internal/limit"
 	"fairlead.dev/fairlead/runtime/internal/tool"
 	"fairlead.dev/fairlead/runtime/internal/tool/httpcall"
 )
@@ -438,6 +439,44 @@ func TestBounds(t *testing.T) {
 				t.Errorf("Message = %q, want %q (%v)", got, want, err)
 			}
 		})
+	}
+}
+
+// TestHeldAnswers reads answers of all sizes with room for some of them.
+func TestHeldAnswers(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		size int
+		want string
+	}{
+		{size: 0}, {size: 64<<10 - 1}, {size: 64 << 10}, {size: 64<<10 + 1}, {size: 200 << 10}, {size: 1 << 20},
+		{size: 1<<20 + 1, want: "the backend's answer is larger than 1048576 bytes (limits.maxResponseSize)"},
+	} {
+		for _, room := range []int64{1 << 10, 4 << 20} {
+			held := limit.NewBytes(room)
+			o := options()
+			o.Held = held
+			want := tt.want
+			if room < 4<<20 && tt.size >= 64<<10 {
+				want = "too many bytes of requests and answers are held in memory; try again later"
+			}
+			url := backend(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "text/plain")
+				http.NewResponseController(w).Flush() // Without a length.
+				_, _ = io.WriteString(w, strings.Repeat("x", tt.size))
+			})
+			result, err := call(t, compile(t, config.HTTP{URL: url}), o, tool.Call{}, nil)
+			if want != "" {
+				if got := tool.Message(err); got != `tool "get_order": `+want {
+					t.Errorf("%d bytes, room for %d: %q, want %q", tt.size, room, got, want)
+				}
+			} else if err != nil || len(text(t, result)) != tt.size {
+				t.Errorf("%d bytes, room for %d: %v", tt.size, room, err)
+			}
+			if n := held.Held(); n != 0 {
+				t.Errorf("%d bytes, room for %d: %d are held after the call", tt.size, room, n)
+			}
+		}
 	}
 }
 
