@@ -449,7 +449,12 @@ func TestHeldAnswers(t *testing.T) {
 		size int
 		want string
 	}{
-		{size: 0}, {size: 64<<10 - 1}, {size: 64 << 10}, {size: 64<<10 + 1}, {size: 200 << 10}, {size: 1 << 20},
+		{size: 0},
+		{size: 64<<10 - 1},
+		{size: 64 << 10},
+		{size: 64<<10 + 1},
+		{size: 200 << 10},
+		{size: 1 << 20},
 		{size: 1<<20 + 1, want: "the backend's answer is larger than 1048576 bytes (limits.maxResponseSize)"},
 	} {
 		for _, room := range []int64{1 << 10, 4 << 20} {
