@@ -88,7 +88,8 @@ var buffers = sync.Pool{New: func() any {
 	return &b
 }}
 
-// Do sends a request and returns when the head of the answer has come. The request
+// Do sends a request and returns when the head of the answer has come. A handler
+// reads the whole request before it answers, or the answer is short. The request
 // ends with ctx. sent tells that something of it may have left.
 func (c *Client) Do(ctx context.Context, q *Request) (response *Response, sent bool, err error) {
 	s, err := c.c.open()

@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -33,10 +34,10 @@ type ServerOptions struct {
 
 // Serve answers the requests of a connection until it ends, or ctx does, and
 // returns when all handlers have. Requests have ctx's values, and end with the
-// connection.
+// connection, after it: what they still say because of that is not sent.
 func Serve(ctx context.Context, c net.Conn, o ServerOptions) {
-	server := &server{ServerOptions: o, ctx: ctx, remote: c.RemoteAddr().String()}
 	conn := newConn(c)
+	server := &server{ServerOptions: o, ctx: context.WithoutCancel(ctx), remote: c.RemoteAddr().String(), work: make(chan job), closed: conn.closed}
 	conn.began = server.began
 	stop := context.AfterFunc(ctx, func() { conn.fail(ErrClosed) })
 	defer stop()
@@ -65,13 +66,30 @@ type server struct {
 	ctx      context.Context //nolint:containedctx // It is the connection's.
 	remote   string
 	handlers sync.WaitGroup
+	work     chan job
+	closed   <-chan struct{}
+	idle     atomic.Int32 // handlers' goroutines that wait for work
 }
+
+// job is one request.
+type job struct {
+	w      *responseWriter
+	r      *http.Request
+	cancel context.CancelFunc
+}
+
+// maxIdle bounds the goroutines that wait for the next request: their stacks have
+// grown already.
+const maxIdle = 16
 
 // began runs the handler of a request.
 func (v *server) began(s *stream, h head) {
 	ctx, cancel := context.WithCancel(v.ctx)
 	s.mu.Lock()
 	s.cancel = cancel
+	if s.err != nil {
+		cancel()
+	}
 	s.mu.Unlock()
 	path, query, _ := strings.Cut(h.second, "?")
 	length := int64(-1)
@@ -84,10 +102,31 @@ func (v *server) began(s *stream, h head) {
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: h.fields, Host: "peer", RemoteAddr: v.remote,
 		Body: body{w}, ContentLength: length, TLS: v.TLS,
 	}).WithContext(ctx)
-	v.handlers.Go(func() {
-		defer cancel()
-		v.serve(w, r)
-	})
+	j := job{w: w, r: r, cancel: cancel}
+	select {
+	case v.work <- j:
+	default:
+		v.handlers.Go(func() { v.handle(j) })
+	}
+}
+
+// handle serves one request after the other.
+func (v *server) handle(j job) {
+	for {
+		v.serve(j.w, j.r)
+		j.cancel()
+		j = job{}
+		if v.idle.Add(1) > maxIdle {
+			v.idle.Add(-1)
+			return
+		}
+		select {
+		case j = <-v.work:
+			v.idle.Add(-1)
+		case <-v.closed:
+			return
+		}
+	}
 }
 
 func (v *server) serve(w *responseWriter, r *http.Request) {
@@ -135,6 +174,7 @@ type responseWriter struct {
 	status  int
 	sent    bool
 	pending *bytes.Buffer
+	err     error // why a part of the answer was not sent
 
 	readDeadline, writeDeadline time.Time
 }
@@ -180,8 +220,15 @@ func (w *responseWriter) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// send sends what is pending.
+// send sends what is pending. After an error the answer cannot go on.
 func (w *responseWriter) send(end bool) error {
+	if w.err == nil {
+		w.err = w.trySend(end)
+	}
+	return w.err
+}
+
+func (w *responseWriter) trySend(end bool) error {
 	var b []byte
 	if w.pending != nil {
 		b = w.pending.Bytes()

@@ -154,7 +154,7 @@ func (s *stream) readUntil(deadline time.Time, p []byte) (int, error) {
 }
 
 // sendBody sends a part of the body that goes, waiting for the window and for room
-// in the queue. It stops with errAnswered when the answer has begun meanwhile.
+// in the queue. It stops with errAnswered when the whole answer has come meanwhile.
 func (s *stream) sendBody(deadline time.Time, b []byte, end bool) error {
 	for {
 		if space := s.c.full(); space != nil {
@@ -197,7 +197,7 @@ func (s *stream) reserve(n int) (got int, changed <-chan struct{}, err error) {
 	switch {
 	case s.err != nil:
 		return 0, nil, s.err
-	case s.head != nil:
+	case s.head != nil && s.end:
 		return 0, nil, errAnswered
 	case s.window == 0:
 		return 0, s.waitLocked(), nil
