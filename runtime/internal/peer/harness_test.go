@@ -291,3 +291,5 @@ func is(t *testing.T, a *http.Response, status int, want string) {
 		t.Error("503 without Retry-After")
 	}
 }
+
+func addrOf(l net.Listener) netip.AddrPort { return l.Addr().(*net.TCPAddr).AddrPort() }

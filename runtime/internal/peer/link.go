@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -216,15 +217,22 @@ func (l *link) sweep(now time.Time, id *identity) (unused bool) {
 	return true
 }
 
-// cut closes all connections, and with them what is on its way.
-func (l *link) cut() {
+// cut closes all connections, and with them what is on its way. wait waits until
+// they hold nothing any more.
+func (l *link) cut() (wait func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.client != nil {
 		l.old = append(l.old, l.client)
 		l.client = nil
 	}
-	for _, c := range l.old {
+	all := slices.Clone(l.old)
+	for _, c := range all {
 		c.Close()
+	}
+	return func() {
+		for _, c := range all {
+			c.Wait()
+		}
 	}
 }

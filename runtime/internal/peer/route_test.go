@@ -414,7 +414,7 @@ func TestAForeignerIsRefused(t *testing.T) {
 	for name, config := range map[string]*tls.Config{
 		"a key of another ring": foreign.config,
 		"no key":                {InsecureSkipVerify: true, MinVersion: tls.VersionTLS13},
-		"an old TLS":            {InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12, Certificates: foreign.config.Certificates}, //nolint:gosec // It is refused.
+		"an old TLS":            {InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12, Certificates: foreign.config.Certificates},
 	} {
 		raw, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", r.addr.String())
 		if err != nil {

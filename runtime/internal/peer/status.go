@@ -51,7 +51,7 @@ func (l *Links) Run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			for _, to := range l.all() {
-				to.cut()
+				to.cut()()
 			}
 			return
 		case <-rest.C:

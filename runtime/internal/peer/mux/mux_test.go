@@ -161,7 +161,7 @@ func TestManyAtOnce(t *testing.T) {
 func TestAStreamArrivesPieceByPiece(t *testing.T) {
 	t.Parallel()
 	next := make(chan string)
-	c := pair(t, func(w http.ResponseWriter, r *http.Request) {
+	c := pair(t, func(w http.ResponseWriter, _ *http.Request) {
 		control := http.NewResponseController(w)
 		if err := control.Flush(); err != nil {
 			t.Error(err)
