@@ -18,6 +18,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"fairlead.dev/fairlead/runtime/internal/admin"
 )
 
 // networks counts the loopback networks of tests: each test has its own, so that an
@@ -220,4 +222,118 @@ func TestAnyReplicaServesAnySession(t *testing.T) {
 		}
 	}
 	other.metric(t, `fairlead_forwarded_requests_total{outcome="answered"} 4`)
+}
+
+// An owner that takes leave answers through the others for as long as it lives, and
+// then there is evidence that it is gone.
+func TestAnOwnerThatLeavesStillAnswers(t *testing.T) {
+	t.Parallel()
+	b := newBackend(t)
+	two := newReplicas(t, 2, b.configuration())
+	two[0].drain = &Drain{Settle: time.Millisecond, Window: 20 * time.Millisecond, CallTimeout: patience}
+	for _, r := range two {
+		r.run(t)
+	}
+	two[1].knows(t, 1)
+	id := two[0].open(t)
+	answered := make(chan string, 1)
+	go func() {
+		a := exchange(t, http.MethodPost, two[1].url+"/mcp", echo("x"), "Mcp-Session-Id", id, "Mcp-Protocol-Version", "2025-11-25")
+		answered <- all(t, a)
+	}()
+	<-b.began
+	two[0].cancel()
+	two[1].knows(t, 0)
+	two[0].untilLeaving(t)
+	two[1].post(t, id, `{"jsonrpc":"2.0","id":7,"method":"ping"}`, http.StatusOK, `"id":7`)
+	close(b.finish)
+	if got := <-answered; !strings.Contains(got, "finished") {
+		t.Errorf("the call that ran was answered with %s", got)
+	}
+	if err := two[0].end(t); err != nil {
+		t.Errorf("Run = %v", err)
+	}
+	two[1].post(t, id, echo("late"), http.StatusNotFound, "unknown_session")
+	two[1].metric(t, `fairlead_forwarded_requests_total{outcome="gone"} 1`)
+	// Another process at its address knows nothing of it either.
+	again := &running{file: two[0].file, peerAddress: two[0].peerAddress, peers: two[0].peers, ended: make(chan error, 1), swaps: make(chan error, 64)}
+	again.run(t)
+	again.knows(t, 1)
+	two[1].post(t, id, echo("late"), http.StatusNotFound, "unknown_session")
+	other := again.open(t)
+	two[1].post(t, other, `{"jsonrpc":"2.0","id":8,"method":"ping"}`, http.StatusOK, `"id":8`)
+}
+
+// A replica that leaves ends the streams of its clients whose sessions are on
+// others, and the sessions go on.
+func TestAReplicaThatLeavesEndsWhatItPassesOn(t *testing.T) {
+	t.Parallel()
+	two := replicas(t, 2, configuration("one"))
+	id := two[0].open(t)
+	events := exchange(t, http.MethodGet, two[1].url+"/mcp", "", "Mcp-Session-Id", id, "Accept", "text/event-stream")
+	if got := two[1].status(t).Streams; got != 1 {
+		t.Errorf("%d streams are counted where the socket is", got)
+	}
+	if got := two[0].status(t).Streams; got != 0 {
+		t.Errorf("%d streams are counted at the owner", got)
+	}
+	two[1].cancel()
+	if _, err := io.ReadAll(events.Body); err != nil {
+		t.Errorf("the stream ended with %v", err)
+	}
+	if err := two[1].end(t); err != nil {
+		t.Errorf("Run = %v", err)
+	}
+	two[0].post(t, id, echo("still"), http.StatusOK, "still")
+}
+
+// Keys that the operator rotates reach ids and links while both are in use.
+func TestSessionKeysRotateUnderLinks(t *testing.T) {
+	t.Parallel()
+	two := replicas(t, 2, configuration("one"))
+	id := two[0].open(t)
+	for i := range 3 {
+		for _, r := range two {
+			before := r.status(t).KeyIDs[0]
+			r.turn(t, byte(2+i), byte(3+i), byte(1+i))
+			r.eventually(t, "after the keys were rotated", func(s admin.Status) bool { return s.KeyIDs[0] != before })
+			fresh := two[0].open(t)
+			two[1].post(t, fresh, echo("fresh"), http.StatusOK, "fresh")
+			if i == 0 {
+				two[1].post(t, id, echo("old"), http.StatusOK, "old")
+			}
+		}
+	}
+	// Its key has left the ring.
+	two[1].post(t, id, echo("old"), http.StatusNotFound, "unknown_session")
+}
+
+func TestOptionsForPeers(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "server.yaml"), configuration("one"))
+	good := Options{PeerListen: "127.0.0.1:0", PeerAddress: "127.0.0.1", Peers: "127.0.0.1:1"}
+	for _, tt := range []struct {
+		name   string
+		change func(o *Options)
+		want   string
+	}{
+		{name: "no address", change: func(o *Options) { o.PeerAddress = "" }, want: "give all three or none"},
+		{name: "no peers", change: func(o *Options) { o.Peers = "" }, want: "give all three or none"},
+		{name: "no port to listen on", change: func(o *Options) { o.PeerListen = "" }, want: "give all three or none"},
+		{name: "a name as address", change: func(o *Options) { o.PeerAddress = "pod" }, want: `--peer-address "pod"`},
+		{name: "no address of a pod", change: func(o *Options) { o.PeerAddress = "0.0.0.0" }, want: `--peer-address "0.0.0.0"`},
+		{name: "peers without a port", change: func(o *Options) { o.Peers = "pods" }, want: `failed to read --peers`},
+		{name: "a port that is none", change: func(o *Options) { o.PeerListen = "127.0.0.1:x" }, want: "for other replicas"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			o := good
+			o.ConfigFile, o.Listen, o.AdminListen = filepath.Join(dir, "server.yaml"), "127.0.0.1:0", "127.0.0.1:0"
+			tt.change(&o)
+			if err := Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("Run = %v, want %q", err, tt.want)
+			}
+		})
+	}
 }
