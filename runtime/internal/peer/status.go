@@ -170,10 +170,15 @@ func (l *Links) ask(ctx context.Context, addr netip.AddrPort, path string, quest
 	if !id.usable() {
 		return 0, fmt.Errorf("failed to ask peer %q: %w", addr, errUnreachable)
 	}
-	a, err := l.to(addr).send(ctx, id, false, &mux.Request{
+	q := &mux.Request{
 		Method: http.MethodPost, Target: path, Body: document,
 		Header: http.Header{"Content-Type": {"application/json"}, "Content-Length": {strconv.Itoa(len(document))}},
-	})
+	}
+	a, err := l.to(addr).send(ctx, id, false, q)
+	if errors.Is(err, errLost) && path != adoptPath && ctx.Err() == nil {
+		// Its process may have ended just now, which the next connection tells.
+		a, err = l.to(addr).send(ctx, id, false, q)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("failed to ask peer %q: %w", addr, err)
 	}
