@@ -109,11 +109,10 @@ func (l *eventLog) dropLocked(may func(*Reply, *entry) bool) (delta int) {
 		}
 		kept := r.entries[:0]
 		for i := range r.entries {
-			e := r.entries[i]
-			if l.bytes > trimmed && may(r, &e) {
-				delta -= l.forgetLocked(r, &e)
+			if e := &r.entries[i]; l.bytes > trimmed && may(r, e) {
+				delta -= l.forgetLocked(r, e)
 			} else {
-				kept = append(kept, e)
+				kept = append(kept, *e)
 			}
 		}
 		clear(r.entries[len(kept):])

@@ -108,7 +108,10 @@ func (r *Reply) Send(ctx context.Context, m stream.Message) error {
 	r.log.mu.Unlock()
 	if out != nil && !pulled {
 		err := out.Send(ctx, m)
-		if closed := (*stream.ClosedError)(nil); !errors.As(err, &closed) {
+		if err == nil {
+			return nil
+		}
+		if _, closed := errors.AsType[*stream.ClosedError](err); !closed {
 			return err
 		}
 	}
