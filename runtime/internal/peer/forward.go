@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -97,11 +96,16 @@ func (f *forwarding) send(ctx context.Context, to *link, id *identity, isStream 
 	return a, err
 }
 
-// passed are the headers of a client that its session's owner needs, beside all
-// that begin with mcpPrefix. Credentials stay here.
-var passed = []string{"Accept", "Accept-Encoding", "Content-Type", "Last-Event-Id", "Traceparent", "Tracestate", "User-Agent"}
+// passed are the headers of a client that its session's owner needs. Credentials
+// stay here, and the other Mcp-* ones are of the stateless era.
+var passed = []string{
+	"Accept", "Accept-Encoding", "Content-Type", "Last-Event-Id", "Mcp-Protocol-Version", "Mcp-Session-Id", "Traceparent", "Tracestate",
+	"User-Agent",
+}
 
-const mcpPrefix = "Mcp-"
+// maxValues bounds the values of a header that are passed on: a head that is too
+// large for the link would end it, and with it what others have on their way.
+const maxValues = 8
 
 // request is what is sent of the client's.
 func (f *forwarding) request() *mux.Request {
@@ -109,9 +113,9 @@ func (f *forwarding) request() *mux.Request {
 	if f.r.URL.RawQuery != "" {
 		q.Target += "?" + f.r.URL.RawQuery
 	}
-	for name, values := range f.r.Header {
-		if strings.HasPrefix(name, mcpPrefix) || slices.Contains(passed, name) {
-			q.Header[name] = values
+	for _, name := range passed {
+		if values := f.r.Header[name]; len(values) > 0 {
+			q.Header[name] = values[:min(len(values), maxValues)]
 		}
 	}
 	q.Header[forwardHeader] = []string{f.envelope.encode()}

@@ -71,11 +71,12 @@ func (r *Response) Close() {
 	r.s.finish()
 }
 
-// finish forgets the stream, and tells the other side if it goes on.
+// finish forgets the stream, and tells the other side if it may go on there: what
+// was said of that when the request's context ended may have overtaken its head.
 func (s *stream) finish() {
 	s.c.remove(s)
 	s.mu.Lock()
-	over := s.end || s.err != nil
+	over := s.end || errors.Is(s.err, ErrReset) || errors.Is(s.err, ErrAway)
 	s.mu.Unlock()
 	if !over {
 		s.c.reset(s)
@@ -92,6 +93,9 @@ var buffers = sync.Pool{New: func() any {
 // reads the whole request before it answers, or the answer is short. The request
 // ends with ctx. sent tells that something of it may have left.
 func (c *Client) Do(ctx context.Context, q *Request) (response *Response, sent bool, err error) {
+	if ctx.Err() != nil {
+		return nil, false, context.Cause(ctx)
+	}
 	s, err := c.c.open()
 	if err != nil {
 		return nil, false, err
@@ -144,6 +148,9 @@ func (s *stream) ask(q *Request) (*head, error) {
 // sendHead sends a head and as much of the body as fits into one frame, and returns
 // the rest.
 func (s *stream) sendHead(deadline time.Time, h *head, b []byte, end bool) (rest []byte, err error) {
+	if h.count() > maxFields {
+		return nil, fmt.Errorf("the head has more than %d fields", maxFields)
+	}
 	if space := s.c.full(); space != nil {
 		if err := await(deadline, space); err != nil {
 			return nil, err

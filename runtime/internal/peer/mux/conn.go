@@ -67,6 +67,8 @@ func (c *conn) fail(err error) {
 	c.err = err
 	all := c.streams
 	c.streams = nil
+	// Nobody takes the queue any more.
+	c.leaveSpaceLocked()
 	c.mu.Unlock()
 	close(c.closed)
 	_ = c.net.Close()
@@ -106,6 +108,14 @@ func (c *conn) full() <-chan struct{} {
 	return c.space
 }
 
+// leaveSpaceLocked lets those look again who wait for room.
+func (c *conn) leaveSpaceLocked() {
+	if c.space != nil {
+		close(c.space)
+		c.space = nil
+	}
+}
+
 // write writes what is queued, all of it at once, until the connection ends. It is
 // a goroutine of its own, which the scheduler lets run after those that are ready to
 // queue more: under load, many frames share a system call and a record.
@@ -119,10 +129,7 @@ func (c *conn) write() {
 		c.mu.Lock()
 		b := c.queue
 		c.queue, c.spare = c.spare[:0], nil
-		if c.space != nil {
-			close(c.space)
-			c.space = nil
-		}
+		c.leaveSpaceLocked()
 		c.mu.Unlock()
 		err := c.net.SetWriteDeadline(time.Now().Add(writeTimeout))
 		if err == nil {
@@ -181,31 +188,13 @@ func (c *conn) readFrame(r *bufio.Reader, buf *[]byte) error {
 // take deals with one frame. payload may be used until it returns.
 func (c *conn) take(k kind, id uint32, payload []byte, end bool) error {
 	s := c.find(id)
-	if k == kindHead {
-		h, data, err := parseHead(payload)
-		switch {
-		case err != nil:
-			return err
-		case c.began != nil && c.isAway():
-			return c.enqueue(appendFrameHead(make([]byte, 0, frameHead), kindRefused, id, 0))
-		case c.began != nil:
-			if s, err = c.accept(id); err != nil {
-				return err
-			}
-			if err = s.receive(data, end); err == nil {
-				c.began(s, h)
-			}
-			return err
-		case s != nil:
-			return s.answered(h, data, end)
-		}
-		return nil
-	}
-	if k == kindAway {
+	switch {
+	case k == kindHead:
+		return c.takeHead(s, id, payload, end)
+	case k == kindAway:
 		c.leave()
 		return nil
-	}
-	if s == nil {
+	case s == nil:
 		return nil // It has ended here, which the other side did not know yet.
 	}
 	switch k {
@@ -220,11 +209,36 @@ func (c *conn) take(k kind, id uint32, payload []byte, end bool) error {
 		s.broken(ErrReset)
 		return nil
 	case kindRefused:
+		// It may overtake kindAway. Whoever asks again must not take the connection
+		// for broken, on which others wait for their answers.
+		c.leave()
 		s.broken(ErrAway)
 		return nil
 	default:
 		return errMalformed
 	}
+}
+
+// takeHead begins a request, or the answer to one.
+func (c *conn) takeHead(s *stream, id uint32, payload []byte, end bool) error {
+	h, data, err := parseHead(payload)
+	switch {
+	case err != nil:
+		return err
+	case c.began != nil && c.isAway():
+		return c.enqueue(appendFrameHead(make([]byte, 0, frameHead), kindRefused, id, 0))
+	case c.began != nil:
+		if s, err = c.accept(id); err != nil {
+			return err
+		}
+		if err = s.receive(data, end); err == nil {
+			c.began(s, h)
+		}
+		return err
+	case s != nil:
+		return s.answered(h, data, end)
+	}
+	return nil
 }
 
 func (c *conn) find(id uint32) *stream {

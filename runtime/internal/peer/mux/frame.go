@@ -69,13 +69,17 @@ type head struct {
 	fields        http.Header
 }
 
-func (h *head) append(b []byte) []byte {
-	b = appendText(appendText(b, h.first), h.second)
-	n := 0
+// count is how many fields there are.
+func (h *head) count() (n int) {
 	for _, values := range h.fields {
 		n += len(values)
 	}
-	b = binary.AppendUvarint(b, uint64(n))
+	return n
+}
+
+func (h *head) append(b []byte) []byte {
+	b = appendText(appendText(b, h.first), h.second)
+	b = binary.AppendUvarint(b, uint64(h.count())) //nolint:gosec // G115: a length.
 	for name, values := range h.fields {
 		for _, value := range values {
 			b = appendText(appendText(b, name), value)
