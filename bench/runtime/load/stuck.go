@@ -16,7 +16,7 @@ func Stick(ctx context.Context, server Server, tool Tool, n int) (*Stuck, error)
 		s, err := openNarrow(ctx, server.at(kind), kind)
 		stuck.sessions = append(stuck.sessions, s)
 		if err == nil {
-			err = s.posts.Request(s.path, s.header, []byte(tool.message(kind, id)))
+			err = s.ask(tool.message(kind, id))
 		}
 		if err != nil {
 			stuck.Close()
@@ -24,6 +24,17 @@ func Stick(ctx context.Context, server Server, tool Tool, n int) (*Stuck, error)
 		}
 	}
 	return stuck, nil
+}
+
+// ask sends a call. What is left open is what is sent to without end.
+func (s *session) ask(message string) error {
+	if s.kind != SSE {
+		return s.posts.Request(s.path, s.header, []byte(message))
+	}
+	if _, _, err := s.send(message); err != nil {
+		return err
+	}
+	return s.posts.Close()
 }
 
 // Close ends their connections.
