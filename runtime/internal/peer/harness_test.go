@@ -216,7 +216,7 @@ func (r *replica) front(w http.ResponseWriter, q *http.Request) {
 
 // ServeForwarded implements Handler.
 func (r *replica) ServeForwarded(w http.ResponseWriter, q *http.Request, f Forwarded) {
-	w.Header().Set("X-Said", strings.Join([]string{f.Principal.Key, f.Principal.Name, strings.Join(f.Principal.Roles, "+"), f.RequestID, q.Header.Get("X-Who"), q.Header.Get("Mcp-Some")}, " "))
+	w.Header().Set("X-Said", strings.Join([]string{f.Principal.Key, f.Principal.Name, strings.Join(f.Principal.Roles, "+"), f.RequestID, q.Header.Get("X-Who"), q.Header.Get("Traceparent")}, " "))
 	w.Header().Set("X-Hops", string(rune('0'+f.Hops)))
 	r.here(w, q, f.Principal.Key)
 }
@@ -269,7 +269,7 @@ func (r *replica) askAs(t *testing.T, method, path, who, id, body string) *http.
 	if method != http.MethodPost {
 		q.Body, q.ContentLength = http.NoBody, 0
 	}
-	q.Header = http.Header{"X-Who": {who}, "Mcp-Session-Id": {id}, "Content-Type": {"application/json"}, "Mcp-Some": {"thing"}, "Authorization": {"Bearer secret"}}
+	q.Header = http.Header{"X-Who": {who}, "Mcp-Session-Id": {id}, "Content-Type": {"application/json"}, "Traceparent": {"thing"}, "Authorization": {"Bearer secret"}}
 	// A client cannot speak as a peer.
 	q.Header.Set(forwardHeader, (&envelope{Forwarded: Forwarded{Principal: auth.Principal{Key: "apikey:eve"}, Hops: 1}}).encode())
 	a, err := http.DefaultTransport.RoundTrip(q) //nolint:forbidigo // Tests have no limits.
