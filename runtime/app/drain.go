@@ -44,27 +44,30 @@ func (s *server) leave(ctx context.Context, clients *http.Server, parked *park.L
 	// The pod has until the later of the two: its grace period is computed so.
 	deadline := time.Now().Add(max(d.Window, d.CallTimeout))
 	hand := s.newHandOver()
-	s.closeStreams(ctx, hand, d)
+	s.closeStreams(ctx, hand, d, deadline)
 	s.finish(ctx, clients, parked, hand, deadline)
 	s.logger.InfoContext(ctx, "Left", "sessionsHandedOver", hand.moved.Load())
 }
 
 // closeStreams closes all streams over the window, and gives the sessions to peers:
-// those to which nobody listens at once, the others with their streams.
-func (s *server) closeStreams(ctx context.Context, hand *handOver, d *Drain) {
+// those to which nobody listens at once, the others with their streams. Peers that
+// do not answer have until the deadline: then the rest closes without them.
+func (s *server) closeStreams(ctx context.Context, hand *handOver, d *Drain, deadline time.Time) {
+	moves, end := context.WithDeadline(ctx, deadline)
+	defer end()
 	var silent sync.WaitGroup
-	moving, stop := context.WithCancel(ctx)
+	moving, stop := context.WithCancel(moves)
 	silent.Go(func() { hand.keepMoving(moving) })
 	defer silent.Wait()
 	defer stop()
 	var group errgroup.Group
 	group.SetLimit(maxHandOvers)
-	leavers := s.leavers(ctx, hand, &group)
+	leavers := s.leavers(moves, hand, &group)
 	s.logger.InfoContext(ctx, "Leaving: closing streams", "streams", len(leavers), "window", d.Window.String())
 	closeEvenly(ctx, leavers, d.Window, d.CallTimeout)
 	_ = group.Wait() // No move fails.
 	// A stream that was opening when the list was made is not on it.
-	for _, l := range s.leavers(ctx, hand, &group) {
+	for _, l := range s.leavers(moves, hand, &group) {
 		l.Leave(stream.Drain)
 	}
 	_ = group.Wait()
@@ -79,7 +82,7 @@ func (s *server) finish(ctx context.Context, clients *http.Server, parked *park.
 	if err := s.quiet(calls, hand); err != nil {
 		s.logger.WarnContext(ctx, "Leaving: ending the calls that still run")
 	}
-	hand.moveAll(ctx, true)
+	s.moveRest(ctx, hand, deadline)
 	if left := s.sessions.Count(); left > 0 {
 		s.logger.WarnContext(ctx, "Leaving: ending the sessions that no other replica took over", "sessions", left, "error", hand.lastError())
 	}
@@ -90,18 +93,40 @@ func (s *server) finish(ctx context.Context, clients *http.Server, parked *park.
 	defer cancelRest()
 	written := make(chan error, 1)
 	go func() { written <- s.streams.Close(rest) }()
-	if err := parked.Drain(rest); err != nil {
-		s.logger.WarnContext(ctx, "Leaving: requests still run on connections that were idle")
-	}
-	if s.links != nil {
-		s.links.Retire(rest)
-	}
+	s.retire(rest, parked)
 	if err := clients.Shutdown(rest); err != nil {
 		s.logger.WarnContext(ctx, "Leaving: cut the requests that still ran", "error", err)
 	}
 	if err := <-written; err != nil {
 		s.logger.WarnContext(ctx, "Leaving: cut the streams that were still being written", "error", err)
 	}
+}
+
+// moveRest gives away what the last calls have freed, also if the deadline has just
+// passed: there is some time for that beside the endgame.
+func (s *server) moveRest(ctx context.Context, hand *handOver, deadline time.Time) {
+	if soon := time.Now().Add(lastMoves); deadline.Before(soon) {
+		deadline = soon
+	}
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	hand.moveAll(ctx, true)
+}
+
+// retire ends what clients that were idle and peers have begun, each of which may
+// take a part of the endgame, so that the others are not cut for a slow one.
+func (s *server) retire(ctx context.Context, parked *park.Listener) {
+	idle, cancel := context.WithTimeout(ctx, endgame/3)
+	defer cancel()
+	if err := parked.Drain(idle); err != nil {
+		s.logger.WarnContext(ctx, "Leaving: requests still run on connections that were idle")
+	}
+	if s.links == nil {
+		return
+	}
+	peers, cancelPeers := context.WithTimeout(ctx, endgame/3)
+	defer cancelPeers()
+	s.links.Retire(peers)
 }
 
 // quiet waits until no request is being answered; meanwhile the sessions of those

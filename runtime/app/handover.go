@@ -22,6 +22,9 @@ const (
 	maxHandOvers = 64
 	// handOverPeriod is how often is looked for sessions that have become idle.
 	handOverPeriod = 100 * time.Millisecond
+	// lastMoves is how long sessions may still move when the drain's time is over;
+	// with the endgame it is within the grace period.
+	lastMoves = time.Second
 )
 
 // successors take sessions over; *peer.Links is one.
@@ -56,15 +59,15 @@ func (h *handOver) lastError() error {
 	return nil
 }
 
-// move gives one session to a peer, unless a request of it is running. It reports
-// whether the session is elsewhere now. One that nobody takes goes on here.
-func (h *handOver) move(ctx context.Context, s *session.Session) bool {
-	if h.peers == nil {
-		return false
+// move gives one session to a peer, unless a request of it is running. One that
+// nobody takes goes on here.
+func (h *handOver) move(ctx context.Context, s *session.Session) {
+	if h.peers == nil || ctx.Err() != nil {
+		return
 	}
 	snapshot, ok := s.Freeze()
 	if !ok {
-		return false
+		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, handOverTimeout)
 	defer cancel()
@@ -72,11 +75,10 @@ func (h *handOver) move(ctx context.Context, s *session.Session) bool {
 	if err != nil {
 		s.Thaw()
 		h.failed.Store(&err)
-		return false
+		return
 	}
 	h.sessions.Moved(s.Key(), to)
 	h.moved.Add(1)
-	return true
 }
 
 // moveAll moves, some at a time, those of the sessions that are neither in use nor

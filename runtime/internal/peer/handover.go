@@ -19,6 +19,9 @@ import (
 const (
 	// candidates is how many replicas are asked to take a session over.
 	candidates = 2
+	// adoptTimeout bounds how long each of them may take: one that hangs must not
+	// use the time of the other up.
+	adoptTimeout = time.Second
 	// asked is how many replicas are asked for a session whose owner is gone. They
 	// are more than candidates since replicas come and go in between.
 	asked = 8
@@ -42,7 +45,7 @@ func (l *Links) HandOver(ctx context.Context, s session.Snapshot) (to netip.Addr
 	err = errNobody
 	for _, addr := range ranked[:min(len(ranked), candidates)] {
 		var status int
-		status, err = l.ask(ctx, addr, adoptPath, s, nil)
+		status, err = l.offer(ctx, addr, s)
 		// Whether a peer that does not answer has it does not matter: nobody asks it
 		// as long as the owner lives and names another.
 		if err == nil && status == http.StatusOK {
@@ -50,6 +53,13 @@ func (l *Links) HandOver(ctx context.Context, s session.Snapshot) (to netip.Addr
 		}
 	}
 	return netip.AddrPort{}, fmt.Errorf("failed to hand a session over: %w", err)
+}
+
+// offer asks one replica to take a session over.
+func (l *Links) offer(ctx context.Context, addr netip.AddrPort, s session.Snapshot) (status int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, adoptTimeout)
+	defer cancel()
+	return l.ask(ctx, addr, adoptPath, s, nil)
 }
 
 // question asks for a session.

@@ -20,6 +20,7 @@ import (
 
 	"fairlead.dev/fairlead/runtime/internal/peer/mux"
 	"fairlead.dev/fairlead/runtime/internal/session"
+	"fairlead.dev/fairlead/runtime/internal/stream"
 )
 
 const (
@@ -291,8 +292,14 @@ func (l *Links) serveAdopt(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "this replica takes leave", http.StatusServiceUnavailable)
 		return
 	}
-	if _, err := l.Sessions.Adopt(s); err != nil {
+	adopted, err := l.Sessions.Adopt(s)
+	if err != nil {
 		http.Error(w, err.Error(), http.StatusConflict)
+		return
+	}
+	if r.Context().Err() != nil {
+		// Whoever offered it has given this replica up, and keeps it or asks another.
+		adopted.Close(stream.Drain)
 		return
 	}
 	reply(w, struct{}{})
