@@ -52,7 +52,7 @@ func TestHandOver(t *testing.T) {
 		}
 		id := s.ID()
 		s.Mark(1)
-		time.Sleep(time.Hour)
+		time.Sleep(time.Hour) //nolint:forbidigo // The bubble's clock.
 		from, ok := s.Freeze()
 		if !ok {
 			t.Fatal("a quiet session is not frozen")

@@ -316,12 +316,12 @@ func (id eventID) String() string {
 
 // parseEventID reads a Last-Event-ID; false for one that is none of ours.
 func parseEventID(text string) (id eventID, ok bool) {
-	if len(text) == 0 || len(text) > 24 || text[0] != listening && text[0] != answering {
+	if text == "" || len(text) > 24 || text[0] != listening && text[0] != answering {
 		return eventID{}, false
 	}
 	number, seq, found := strings.Cut(text[1:], "-")
 	n, err1 := strconv.ParseUint(number, 10, 32)
 	q, err2 := strconv.ParseUint(seq, 10, 32)
-	id = eventID{text[0], uint32(n), uint32(q)} //nolint:gosec // G115: ParseUint gives at most 32 bits.
+	id = eventID{text[0], uint32(n), uint32(q)}
 	return id, found && err1 == nil && err2 == nil && id.String() == text
 }

@@ -248,7 +248,7 @@ func TestBitsThatWereSurelyReadAreNotToldAgain(t *testing.T) {
 		if got := told(); got != 1 {
 			t.Errorf("after a cut at once: %b, want 1", got)
 		}
-		time.Sleep(2 * doubt)
+		time.Sleep(2 * doubt) //nolint:forbidigo // The bubble's clock.
 		if got := told(); got != 0 {
 			t.Errorf("after a stream that lived on: %b, want 0", got)
 		}

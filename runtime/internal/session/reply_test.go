@@ -41,7 +41,8 @@ func conversation(t *testing.T, r *Registry) (*Session, *Reply, *stream.Outbox) 
 		t.Fatal(err)
 	}
 	out := stream.NewOutbox(0, nil)
-	return s, s.NewReply(out), out
+	reply := s.NewReply(out)
+	return s, reply, out
 }
 
 // rendered gives the ids of what a stream that resumes after an event gets.
@@ -61,7 +62,7 @@ func TestEventIDs(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]bool{
 		"p1-0": true, "g7-12": true, "p4294967295-4294967295": true, "": false, "p": false, "p1": false, "p1-": false, "x1-0": false,
-		"p01-0": false, "p+1-0": false, "p4294967296-0": false, "p1-0 ": false, "p1-0-0": false,
+		"p01-0": false, "p+1-0": false, "p4294967296-0": false, "p1-0\t": false, "p1-0-0": false,
 	} {
 		id, ok := parseEventID(text)
 		if ok != want || ok && id.String() != text {
@@ -147,13 +148,13 @@ func TestALogEndsAMinuteAfterItsReply(t *testing.T) {
 		go r.Run(ctx)
 		s, reply, _ := conversation(t, r)
 		reply.Keep(response(10))
-		time.Sleep(5 * time.Minute)
+		time.Sleep(5 * time.Minute) //nolint:forbidigo // The bubble's clock.
 		reply.Finish()
-		time.Sleep(retention - time.Second)
+		time.Sleep(retention - time.Second) //nolint:forbidigo // The bubble's clock.
 		if ids := rendered(t, s, "p1-0"); len(ids) != 1 {
 			t.Errorf("%q are kept before a minute has passed", ids)
 		}
-		time.Sleep(retention/4 + time.Second)
+		time.Sleep(retention/4 + time.Second) //nolint:forbidigo // The bubble's clock.
 		if ids := rendered(t, s, "p1-0"); ids != nil || kept.bytes.Load() != 0 || s.log != nil {
 			t.Errorf("%q are kept, %d bytes", ids, kept.bytes.Load())
 		}

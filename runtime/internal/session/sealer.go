@@ -247,7 +247,7 @@ func decode(into *raw, id string) bool {
 			if n == len(into) {
 				return false
 			}
-			into[n] = byte(bits >> have)
+			into[n] = byte(bits >> have & 0xff)
 			n++
 		}
 	}

@@ -4,6 +4,7 @@
 package session
 
 import (
+	"maps"
 	"sync"
 	"time"
 )
@@ -47,9 +48,7 @@ func (h *shard) removeLocked(s *Session) bool {
 	h.unlistLocked(s)
 	if n := len(h.sessions); h.peak >= minPeak && n < h.peak/4 {
 		rebuilt := make(map[Key]*Session, n)
-		for key, other := range h.sessions {
-			rebuilt[key] = other
-		}
+		maps.Copy(rebuilt, h.sessions) // maps.Clone keeps the size.
 		h.sessions, h.peak = rebuilt, n
 	}
 	return true
