@@ -40,7 +40,6 @@ func (s *streamableWire) current(ctx context.Context) (string, error) {
 		return "", err
 	}
 	session := header.Get("Mcp-Session-Id")
-	s.g.note(record.Event{What: record.Session, Session: record.ShortSession(session)})
 	response, err := s.g.Target.open(ctx, http.MethodPost, s.g.Target.Base+"/mcp",
 		request("", "notifications/initialized", map[string]any{}), s.header(session))
 	if err != nil {
@@ -48,6 +47,8 @@ func (s *streamableWire) current(ctx context.Context) (string, error) {
 	}
 	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxBody))
 	response.Body.Close()
+	// One that could not be introduced is no session that anybody used.
+	s.g.note(record.Event{What: record.Session, Session: record.ShortSession(session)})
 	s.session = session
 	return session, nil
 }
