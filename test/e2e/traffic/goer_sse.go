@@ -22,6 +22,7 @@ type sseWire struct {
 
 	mu        sync.Mutex // guards all below
 	session   string
+	known     bool   // the server has initialized the session
 	messages  string // where to post; empty without a usable session
 	lastID    string
 	close     context.CancelFunc      // of the stream
@@ -86,11 +87,11 @@ func (s *sseWire) begin(session, messages, lastID string, closeStream context.Ca
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lastID, s.close = lastID, closeStream
-	if session != "" && session == s.session {
+	if session != "" && session == s.session && s.known {
 		s.usable(messages)
 		return false
 	}
-	s.session = session
+	s.session, s.known = session, false
 	for id, waiting := range s.answering {
 		close(waiting)
 		delete(s.answering, id)
@@ -136,6 +137,7 @@ func (s *sseWire) introduce(ctx context.Context, session, messages string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.session == session {
+		s.known = true
 		s.usable(messages)
 	}
 }
@@ -144,15 +146,14 @@ func (s *sseWire) introduce(ctx context.Context, session, messages string) {
 func (s *sseWire) read(stream *events) error {
 	for {
 		got, err := stream.next()
+		if err != nil {
+			return err
+		}
+		m, ok := decode(got.data)
 		s.mu.Lock()
 		if stream.lastID != "" {
 			s.lastID = stream.lastID
 		}
-		if err != nil {
-			s.mu.Unlock()
-			return err
-		}
-		m, ok := decode(got.data)
 		id := strings.Trim(string(m.ID), `"`)
 		waiting := s.answering[id]
 		delete(s.answering, id)
