@@ -97,7 +97,21 @@ func (l *eventLog) trimLocked() (delta int) {
 	delta += l.dropLocked(func(r *Reply, e *entry) bool { return !e.response && e.seq <= r.sent })
 	delta += l.dropLocked(func(_ *Reply, e *entry) bool { return !e.response })
 	newest := l.replies[len(l.replies)-1]
-	return delta + l.dropLocked(func(r *Reply, e *entry) bool { return r != newest || e.seq != r.seq })
+	delta += l.dropLocked(func(r *Reply, e *entry) bool { return r != newest || e.seq != r.seq })
+	l.pruneLocked()
+	return delta
+}
+
+// pruneLocked forgets the replies of which nothing is left to resume: they take
+// memory too, and a client can ask for very many small ones.
+func (l *eventLog) pruneLocked() {
+	if !slices.ContainsFunc(l.replies, (*Reply).spentLocked) {
+		return // A backlog's list never changes, which others look at without mu.
+	}
+	for _, r := range l.replies {
+		r.gone = r.gone || r.spentLocked()
+	}
+	l.replies = slices.DeleteFunc(l.replies, (*Reply).spentLocked)
 }
 
 // dropLocked drops entries that may go, the oldest reply's first, until the log
@@ -152,6 +166,7 @@ func (l *eventLog) clearLocked() (delta int) {
 	if len(l.replies) > 0 {
 		l.replies[0].signalLocked()
 	}
+	l.pruneLocked()
 	return delta
 }
 

@@ -302,13 +302,23 @@ func (r *Reply) Detach(out stream.Stream) {
 	if r.out == out {
 		r.out, r.pulled, r.cut = nil, false, r.log.registry.now()
 	}
+	if r.spentLocked() {
+		r.log.pruneLocked()
+	}
 }
+
+// spentLocked reports that nothing is left to resume, and nothing comes: not from
+// the caller, nor out of the queue of a stream.
+func (r *Reply) spentLocked() bool { return r.over && r.out == nil && len(r.entries) == 0 }
 
 // Finish says that no more messages come, and ends a stream that resumed.
 func (r *Reply) Finish() {
 	r.log.mu.Lock()
 	r.over, r.ended = true, r.log.registry.now()
 	out := r.pullerLocked()
+	if r.spentLocked() {
+		r.log.pruneLocked()
+	}
 	r.log.mu.Unlock()
 	if out != nil {
 		out.Mark(Pending)
