@@ -22,6 +22,8 @@ const (
 	maxHandOvers = 64
 	// handOverPeriod is how often is looked for sessions that have become idle.
 	handOverPeriod = 100 * time.Millisecond
+	// maxFrozen bounds the sessions that wait for their move.
+	maxFrozen = 256
 	// lastMoves is how long sessions may still move when the drain's time is over;
 	// with the endgame it is within the grace period.
 	lastMoves = time.Second
@@ -41,10 +43,18 @@ type handOver struct {
 	sessions *session.Registry
 	moved    atomic.Int64
 	failed   atomic.Pointer[error] // the last
+	failedAt atomic.Int64          // in Unix milliseconds
+	// frozen are sessions that have just become idle and wait for their move.
+	frozen chan frozen
+}
+
+type frozen struct {
+	*session.Session
+	snapshot session.Snapshot
 }
 
 func (s *server) newHandOver() *handOver {
-	h := &handOver{sessions: s.sessions}
+	h := &handOver{sessions: s.sessions, frozen: make(chan frozen, maxFrozen)}
 	if s.links != nil {
 		h.peers = s.links
 	}
@@ -65,16 +75,20 @@ func (h *handOver) move(ctx context.Context, s *session.Session) {
 	if h.peers == nil || ctx.Err() != nil {
 		return
 	}
-	snapshot, ok := s.Freeze()
-	if !ok {
-		return
+	if snapshot, ok := s.Freeze(); ok {
+		h.give(ctx, s, snapshot)
 	}
+}
+
+// give gives a frozen session to a peer.
+func (h *handOver) give(ctx context.Context, s *session.Session, snapshot session.Snapshot) {
 	ctx, cancel := context.WithTimeout(ctx, handOverTimeout)
 	defer cancel()
 	to, err := h.peers.HandOver(ctx, snapshot)
 	if err != nil {
 		s.Thaw()
 		h.failed.Store(&err)
+		h.failedAt.Store(time.Now().UnixMilli())
 		return
 	}
 	h.sessions.Moved(s.Key(), to)
@@ -103,15 +117,50 @@ func (h *handOver) moveAll(ctx context.Context, listening bool) {
 // keepMoving moves sessions to which nobody listens, as soon as they are not in use,
 // until ctx ends.
 func (h *handOver) keepMoving(ctx context.Context) {
+	if h.peers == nil {
+		return
+	}
+	h.sessions.WhenIdle(h.freeze)
 	ticker := time.NewTicker(handOverPeriod)
 	defer ticker.Stop()
-	for {
-		h.moveAll(ctx, false)
+	var moving errgroup.Group
+	moving.SetLimit(maxHandOvers)
+	h.moveAll(ctx, false)
+	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
-			return
+		case s := <-h.frozen:
+			moving.Go(func() error { h.give(ctx, s.Session, s.snapshot); return nil })
 		case <-ticker.C:
+			h.moveAll(ctx, false)
 		}
+	}
+	h.sessions.WhenIdle(nil)
+	_ = moving.Wait() // No move fails.
+	for {
+		select {
+		case s := <-h.frozen:
+			s.Thaw()
+		default:
+			return
+		}
+	}
+}
+
+// freeze keeps a session that is idle at this moment so: the next request of a caller
+// that never pauses waits, and is served by whoever has the session then.
+func (h *handOver) freeze(s *session.Session) {
+	if time.Since(time.UnixMilli(h.failedAt.Load())) < time.Second {
+		return // Nobody shall wait again and again for peers that take nothing.
+	}
+	snapshot, ok := s.Freeze()
+	if !ok {
+		return
+	}
+	select {
+	case h.frozen <- frozen{s, snapshot}:
+	default:
+		s.Thaw() // It is tried again after the next request.
 	}
 }
 

@@ -82,6 +82,73 @@ func TestNoCallIsLostToAHandOver(t *testing.T) {
 	}
 }
 
+// Callers that never pause, at the leaving replica itself: their sessions move between
+// two of their calls, and every call is answered.
+func TestBusySessionsMove(t *testing.T) {
+	t.Parallel()
+	two := replicas(t, 2, configuration("one"))
+	leaving, other := two[0], two[1]
+	const sessions = 8
+	var callers sync.WaitGroup
+	left := make(chan struct{})
+	for range sessions {
+		id := leaving.open(t)
+		callers.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-left:
+					other.post(t, id, echo("after"), http.StatusOK, "after")
+					return
+				default:
+				}
+				answer, err := try(t, leaving.url+"/mcp", echo("x"), id)
+				switch {
+				case err != nil: // The port is closed: a Service would lead elsewhere.
+					other.post(t, id, echo("after"), http.StatusOK, "after")
+					return
+				case !strings.Contains(answer, `"text":"x"`):
+					t.Errorf("call %d: %s", n, answer)
+					return
+				}
+			}
+		})
+	}
+	leaving.cancel()
+	if err := leaving.end(t); err != nil {
+		t.Errorf("Run = %v", err)
+	}
+	close(left)
+	callers.Wait()
+	if got := other.status(t).Sessions; got != sessions {
+		t.Errorf("%d sessions were taken over, want %d", got, sessions)
+	}
+}
+
+// try sends a message of a session. An error is one of the connection's before the
+// answer began.
+func try(t *testing.T, url, message, id string) (answer string, err error) {
+	t.Helper()
+	q, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(message))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range map[string]string{
+		"Accept": "application/json, text/event-stream", "Content-Type": "application/json", "Mcp-Session-Id": id, "Mcp-Protocol-Version": "2025-11-25",
+	} {
+		q.Header.Set(name, value)
+	}
+	response, err := plain.RoundTrip(q)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Errorf("an answer broke off: %v", err)
+	}
+	return string(body), nil
+}
+
 // Nobody is there to take sessions over: the replica ends them and leaves as usual.
 func TestTheLastReplicaLeaves(t *testing.T) {
 	t.Parallel()

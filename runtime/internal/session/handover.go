@@ -77,9 +77,27 @@ func (r *Registry) Hold(key Key) (release func(), here bool) {
 	s.held++
 	return func() {
 		home.mu.Lock()
-		defer home.mu.Unlock()
 		s.held--
+		idle := s.idleLocked()
+		home.mu.Unlock()
+		if idle != nil {
+			idle(s)
+		}
 	}, true
+}
+
+// WhenIdle has f called for each session to which nobody listens, at the moment when
+// the last of its requests has ended: one whose caller never pauses could not move
+// otherwise. f must not wait; nil ends it.
+func (r *Registry) WhenIdle(f func(*Session)) { r.whenIdle.Store(&f) }
+
+// idleLocked is what must be called because the session is idle now, if anything.
+func (s *Session) idleLocked() func(*Session) {
+	f := s.home.registry.whenIdle.Load()
+	if f == nil || *f == nil || s.requests > 0 || s.held > 0 || s.state != live || s.listener != nil {
+		return nil
+	}
+	return *f
 }
 
 // settlePeriod is how often Settle looks.

@@ -51,6 +51,8 @@ type Registry struct {
 	sealed  atomic.Bool
 	count   atomic.Int64
 	shards  [shards]shard
+	// whenIdle is WhenIdle's.
+	whenIdle atomic.Pointer[func(*Session)]
 
 	mu    sync.Mutex // guards where
 	where map[Key]netip.AddrPort

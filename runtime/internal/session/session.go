@@ -107,9 +107,13 @@ func (s *Session) Use() error {
 // Unuse ends what Use began.
 func (s *Session) Unuse() {
 	s.home.mu.Lock()
-	defer s.home.mu.Unlock()
 	s.requests--
 	s.home.quietLocked(s)
+	idle := s.idleLocked()
+	s.home.mu.Unlock()
+	if idle != nil {
+		idle(s)
+	}
 }
 
 func (s *Session) refusedLocked() error {
