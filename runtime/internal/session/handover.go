@@ -217,3 +217,13 @@ func (r *Registry) Where(key Key) (netip.AddrPort, bool) {
 	to, ok := r.where[key]
 	return to, ok
 }
+
+// HasMoved reports whether an id is that of a session of a principal which has moved
+// from here to another replica.
+func (r *Registry) HasMoved(id, principal string) bool {
+	_, key, ok := r.sealer.Open(id, principal)
+	if ok {
+		_, ok = r.Where(key)
+	}
+	return ok
+}

@@ -128,6 +128,16 @@ func (c *Core) RefuseUnknownSession(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
+// RefuseAbsentSession answers for a session that is not here: one that has moved
+// since the request was found to belong here is asked for again.
+func (c *Core) RefuseAbsentSession(w http.ResponseWriter, r *http.Request, id string) {
+	if c.Sessions.HasMoved(id, Principal(r.Context()).Key) {
+		c.RefuseSession(w, r, session.ErrMoved)
+		return
+	}
+	c.RefuseUnknownSession(w, r)
+}
+
 // AdmitSession says whether a session may begin, or refuses the request. What a
 // peer forwards begins none.
 func (c *Core) AdmitSession(w http.ResponseWriter, r *http.Request) bool {

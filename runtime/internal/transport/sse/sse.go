@@ -195,7 +195,7 @@ func (t *Transport) session(w http.ResponseWriter, r *http.Request) (*session.Se
 	s, ok := t.core.Sessions.Get(id, transport.Principal(r.Context()).Key)
 	switch {
 	case !ok || s.Era != engine.EraSSE:
-		t.core.RefuseUnknownSession(w, r)
+		t.core.RefuseAbsentSession(w, r, id)
 	case !s.Listening():
 		// Most clients open another session when they come back: the answer would
 		// never reach them.

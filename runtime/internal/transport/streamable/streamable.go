@@ -151,7 +151,7 @@ func (t *Transport) session(w http.ResponseWriter, r *http.Request, required boo
 	}
 	s, ok := t.core.Sessions.Get(id, transport.Principal(r.Context()).Key)
 	if !ok || s.Era != engine.EraStreamable {
-		t.core.RefuseUnknownSession(w, r)
+		t.core.RefuseAbsentSession(w, r, id)
 		return nil, false
 	}
 	return s, true
