@@ -48,12 +48,20 @@ func (s *stage) play(round int) {
 			done.Settled = time.Now()
 			s.history.Acts = append(s.history.Acts, done)
 			s.t.Logf("%s: %s took %s", done.Settled.Format("15:04:05"), done.Name, round2(done.Settled.Sub(done.Began)))
-			if a.cuts == 0 {
-				hold(s.t, record.Calm+time.Second)
-			} else {
-				hold(s.t, calm)
-			}
+			s.calm()
 		}
+	}
+}
+
+// calm lets time pass, and waits until every client has been answered again: how
+// long that takes differs, since some wait for what a killed pod took along.
+func (s *stage) calm() {
+	first := len(s.log.Events())
+	hold(s.t, calm)
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	defer cancel()
+	if err := s.log.AwaitAnswers(ctx, first, s.clients, 1); err != nil {
+		s.t.Errorf("not every client goes on: %v", err)
 	}
 }
 

@@ -16,8 +16,6 @@ const (
 	slack = 1500 * time.Millisecond
 	// noticed bounds how long a broken connection takes to be seen.
 	noticed = 3 * time.Second
-	// Calm is how long before the next act each client must have a call answered.
-	Calm = 4 * time.Second
 )
 
 // Counts says how it went for clients of one kind, or for all.
@@ -275,9 +273,9 @@ func (c *checker) judgeClients() {
 				until = c.h.Acts[i+1].Began
 			}
 			if !slices.ContainsFunc(who.events, func(e *Event) bool {
-				return e.What == Answered && e.Why == "" && e.At.After(until.Add(-Calm)) && e.At.Before(until)
+				return e.What == Answered && e.Why == "" && e.At.After(act.Settled) && e.At.Before(until)
 			}) {
-				c.breach(first, "no call was answered in the %s before the end of what %q began", Calm, act.Name)
+				c.breach(first, "no call was answered between the end of %q and what came next", act.Name)
 			}
 		}
 		c.judgeSilence(who)

@@ -218,8 +218,8 @@ func TestCheck(t *testing.T) {
 			},
 		},
 		{
-			name: "a client does not go on", change: func(h *History) { h.Acts[2].Began, h.Acts[2].Settled = at(64), at(66) },
-			want: `no call was answered in the 4s before the end of what "delete" began`,
+			name: "a client does not go on", change: func(h *History) { h.Acts[1].Settled, h.Acts[2].Began = at(59), at(62) },
+			want: `no call was answered between the end of "delete" and what came next`,
 		},
 	}
 	for _, test := range tests {
