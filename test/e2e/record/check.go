@@ -14,6 +14,12 @@ import (
 const (
 	// slack is how far clocks and second-grained times of Kubernetes may lie.
 	slack = 1500 * time.Millisecond
+	// hasty bounds how long after its head a proxy drops what it was answered too
+	// soon: one that is made with Go's ReverseProxy, as Traefik is, may still look
+	// for the end of the request's body when the answer comes, finds the body
+	// closed, and gives the connection up. It does so to any server that answers a
+	// POST with a stream within a fraction of a millisecond.
+	hasty = 50 * time.Millisecond
 	// noticed bounds how long a broken connection takes to be seen.
 	noticed = 3 * time.Second
 )
@@ -27,7 +33,9 @@ type Counts struct {
 	// Duplicates counts answers and runs beyond the first.
 	Duplicates int
 	Cuts       int
-	Sessions   int
+	// Hasty counts listen streams that a proxy dropped as it opened them.
+	Hasty    int
+	Sessions int
 	// NotFound counts 404 for a session, and Told other words of the same meaning.
 	NotFound, Told int
 	// Silence is the longest time that one client was without an answer.
@@ -228,9 +236,16 @@ func (c *checker) life(ip string, at time.Time) *Life {
 // else cuts one.
 func (c *checker) judgeStreams() {
 	for _, name := range sorted(c.clients) {
-		seen := map[string]int{}
+		seen, opened := map[string]int{}, time.Time{}
 		for _, e := range c.clients[name].events {
+			if e.What == Open && e.Stream == "listen" {
+				opened = e.At
+			}
 			if e.What != Cut {
+				continue
+			}
+			if e.Stream == "listen" && e.Via != "Service" && e.At.Sub(opened) < hasty && !clean(e.Why) {
+				c.counts(e.Kind).Hasty++
 				continue
 			}
 			c.counts(e.Kind).Cuts++
@@ -249,6 +264,10 @@ func (c *checker) judgeStreams() {
 		}
 	}
 }
+
+// clean says whether a stream ended as HTTP wants it to. What a server cuts ends
+// like this also behind a proxy, since our streams end with their connection.
+func clean(why string) bool { return why == "EOF" || why == "ended" }
 
 // act returns the last act that had begun; nil before the first.
 func (c *checker) act(at time.Time) *Act {
@@ -310,6 +329,7 @@ func (c *checker) total() Summary {
 		t.Lost += k.Lost
 		t.Duplicates += k.Duplicates
 		t.Cuts += k.Cuts
+		t.Hasty += k.Hasty
 		t.Sessions += k.Sessions
 		t.NotFound += k.NotFound
 		t.Told += k.Told

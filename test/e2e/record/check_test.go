@@ -69,6 +69,12 @@ func event(client string, when float64, e Event) Event {
 	return e
 }
 
+// behind is an event of a client behind a proxy.
+func behind(e Event) Event {
+	e.Via = "Traefik"
+	return e
+}
+
 func TestCheck(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -170,6 +176,29 @@ func TestCheck(t *testing.T) {
 				event("stateless", 5, Event{What: Cut, Stream: "listen", Why: "EOF"}), event("stateless", 6, Event{What: Open, Stream: "listen"}),
 			},
 			want: "cut before anything was done",
+		},
+		{
+			name: "a stream through a proxy that dropped it as it opened it", events: []Event{
+				behind(event("stateless", 62, Event{What: Open, Stream: "listen"})),
+				behind(event("stateless", 62.01, Event{What: Cut, Stream: "listen", Why: "unexpected EOF"})),
+				behind(event("stateless", 63, Event{What: Open, Stream: "listen"})),
+			},
+		},
+		{
+			name: "a stream through a proxy that is cut later", events: []Event{
+				behind(event("stateless", 62, Event{What: Open, Stream: "listen"})),
+				behind(event("stateless", 62.2, Event{What: Cut, Stream: "listen", Why: "unexpected EOF"})),
+				behind(event("stateless", 63, Event{What: Open, Stream: "listen"})),
+			},
+			want: `cut 1 times by "operator", which may 0 times`,
+		},
+		{
+			name: "a stream through a proxy that the server ended at once", events: []Event{
+				behind(event("stateless", 62, Event{What: Open, Stream: "listen"})),
+				behind(event("stateless", 62.01, Event{What: Cut, Stream: "listen", Why: "EOF"})),
+				behind(event("stateless", 63, Event{What: Open, Stream: "listen"})),
+			},
+			want: `cut 1 times by "operator", which may 0 times`,
 		},
 		{
 			name: "a stream stays closed", events: []Event{event("stateless", 12, Event{What: Cut, Stream: "other", Why: "EOF"})},

@@ -16,10 +16,10 @@ import (
 func (s Summary) String() string {
 	var text strings.Builder
 	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "kind\tclients\tcalls\tanswered\trefused\tcut off\tlost\ttwice\tcuts\tsessions\t404\ttold\tlongest silence\t")
+	fmt.Fprintln(table, "kind\tclients\tcalls\tanswered\trefused\tcut off\tlost\ttwice\tcuts\thasty\tsessions\t404\ttold\tlongest silence\t")
 	row := func(kind string, c *Counts) {
-		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t\n", kind, c.Clients, c.Calls, c.Answered, c.Refused,
-			c.CutOff, c.Lost, c.Duplicates, c.Cuts, c.Sessions, c.NotFound, c.Told, c.Silence.Round(10*time.Millisecond))
+		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t\n", kind, c.Clients, c.Calls, c.Answered, c.Refused,
+			c.CutOff, c.Lost, c.Duplicates, c.Cuts, c.Hasty, c.Sessions, c.NotFound, c.Told, c.Silence.Round(10*time.Millisecond))
 	}
 	for _, kind := range sorted(s.ByKind) {
 		row(kind, s.ByKind[kind])
