@@ -164,10 +164,11 @@ func (c *cluster) wantOneOfEach(t *testing.T, namespace string) {
 			count[o.GetKind()][owner.UID]++
 		}
 	}
-	for _, kind := range []string{"Deployment", "ConfigMap", "Service", "ServiceAccount", "Secret", "NetworkPolicy"} {
+	// One Service is for clients, one for the pods among themselves.
+	for kind, want := range map[string]int{"Deployment": 1, "ConfigMap": 1, "Service": 2, "ServiceAccount": 1, "Secret": 1, "NetworkPolicy": 1} {
 		for uid, name := range servers {
-			if got := count[kind][uid]; got != 1 {
-				t.Errorf("server %s has %d objects of kind %s, want 1", name, got, kind)
+			if got := count[kind][uid]; got != want {
+				t.Errorf("server %s has %d objects of kind %s, want %d", name, got, kind, want)
 			}
 		}
 	}
