@@ -37,6 +37,9 @@ type status struct {
 	Revision string `json:"revision"`
 	// Leaving is true once they take no sessions any more.
 	Leaving bool `json:"leaving,omitempty"`
+	// Said is when it was so, in nanoseconds of Unix time by the clock of who says it:
+	// what two requests tell may overtake each other. Zero if it is not known.
+	Said int64 `json:"said,omitempty"`
 }
 
 // member is another replica.
@@ -99,7 +102,10 @@ func (m *members) hear(now time.Time, s status) {
 	if known == nil {
 		return
 	}
-	known.heard, known.status = now, s
+	known.heard = now
+	if s.Said == 0 || s.Boot != known.status.Boot || s.Said >= known.status.Said {
+		known.status = s
+	}
 	m.notifyLocked()
 }
 

@@ -235,3 +235,24 @@ func FuzzEnvelope(f *testing.F) {
 		}
 	})
 }
+
+// What a peer said before is not taken for what it says now, though it comes later.
+func TestWhatIsHeardLate(t *testing.T) {
+	t.Parallel()
+	m := newMembers(addr(0))
+	now := time.Now()
+	m.list(now, []netip.AddrPort{addr(1)})
+	for _, s := range []status{
+		{Address: addr(1), Boot: "b", Revision: "two", Said: 2},
+		{Address: addr(1), Boot: "b", Revision: "one", Said: 1},
+	} {
+		m.hear(now, s)
+	}
+	if n, _ := m.behind(now, "two"); n != 0 {
+		t.Error("an old status took the place of a newer one")
+	}
+	m.hear(now, status{Address: addr(1), Boot: "another process", Revision: "one", Said: 1})
+	if n, _ := m.behind(now, "two"); n != 1 {
+		t.Error("a new process is judged by the clock of the one before")
+	}
+}

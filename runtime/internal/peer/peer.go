@@ -158,7 +158,7 @@ func (l *Links) Ready() []netip.AddrPort { return l.members.ready(time.Now()) }
 
 // status is what this replica says of itself.
 func (l *Links) status() status {
-	return status{Address: l.self.Addr, Boot: hex.EncodeToString(l.self.Boot[:]), Revision: l.Revision(), Leaving: l.leaving.Load()}
+	return status{Said: time.Now().UnixNano(), Address: l.self.Addr, Boot: hex.EncodeToString(l.self.Boot[:]), Revision: l.Revision(), Leaving: l.leaving.Load()}
 }
 
 // to is the link to an address.

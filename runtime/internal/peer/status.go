@@ -27,6 +27,8 @@ const (
 	minPeriod = 500 * time.Millisecond
 	// tellTimeout bounds one exchange.
 	tellTimeout = 2 * time.Second
+	// agreePeriod is how often peers that seem behind are asked once more.
+	agreePeriod = 250 * time.Millisecond
 	// maxAnswer bounds the answer to a question between replicas, in bytes.
 	maxAnswer = 16 << 10
 )
@@ -139,6 +141,9 @@ func (l *Links) tell(ctx context.Context, all []netip.AddrPort) {
 // are ready serve it too, or when ctx ends; the error is then ctx's. A revision that
 // comes meanwhile is what is agreed on.
 func (l *Links) Agree(ctx context.Context) error {
+	// What got lost on the way is asked for once more.
+	again := time.NewTicker(agreePeriod)
+	defer again.Stop()
 	last := ""
 	for {
 		now := l.Revision()
@@ -155,6 +160,8 @@ func (l *Links) Agree(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-changed:
+		case <-again.C:
+			last = ""
 		}
 	}
 }
