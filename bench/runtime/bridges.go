@@ -107,7 +107,7 @@ func (r *rig) withBridge(ctx context.Context, s subject, folder string, measure 
 	if s == mcpProxy {
 		args = []string{"--port", port, "--host", "127.0.0.1", "--", "node", filepath.Join(folder, "echo.mjs")}
 	}
-	p, err := launch(ctx, filepath.Join(folder, "node_modules", ".bin", subjectNames[s]), args...)
+	p, err := r.launch(ctx, filepath.Join(folder, "node_modules", ".bin", subjectNames[s]), args...)
 	if err != nil {
 		return err
 	}

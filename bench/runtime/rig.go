@@ -90,7 +90,7 @@ func (r *rig) start(ctx context.Context, name, path string, flags ...string) (*p
 	if name == "fairlead" {
 		args = append(args, "-key", key)
 	}
-	p, err := launch(ctx, filepath.Join(r.dir, name), append(args, flags...)...)
+	p, err := r.launch(ctx, filepath.Join(r.dir, name), append(args, flags...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -108,13 +108,14 @@ func (r *rig) start(ctx context.Context, name, path string, flags ...string) (*p
 	return p, nil
 }
 
-// launch starts a program on the processor of the servers.
-func launch(ctx context.Context, program string, args ...string) (*process, error) {
+// launch starts a program on the processor of the servers. What it writes goes with
+// the rig, also when it is killed.
+func (r *rig) launch(ctx context.Context, program string, args ...string) (*process, error) {
 	command := exec.CommandContext(ctx, program, args...)
 	if pinned() {
 		command = exec.CommandContext(ctx, "taskset", append([]string{"-c", strconv.Itoa(serverCPU), program}, args...)...)
 	}
-	command.Env = append(os.Environ(), "GOMAXPROCS=1")
+	command.Env = append(os.Environ(), "GOMAXPROCS=1", "TMPDIR="+r.dir)
 	command.Stderr = os.Stderr
 	command.WaitDelay = stopPatience
 	// What it starts ends with it.

@@ -98,7 +98,7 @@ func (r *rig) startOnce(ctx context.Context, s subject, settled bool) (time.Dura
 		}
 	}
 	began := time.Now()
-	p, err := launch(ctx, filepath.Join(r.dir, program), args...)
+	p, err := r.launch(ctx, filepath.Join(r.dir, program), args...)
 	if err != nil {
 		return 0, 0, err
 	}
