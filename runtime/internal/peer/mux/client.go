@@ -105,6 +105,9 @@ func (c *Client) Do(ctx context.Context, q *Request) (response *Response, sent b
 		s.c.reset(s)
 	})
 	h, err := s.ask(q)
+	if err == nil && ctx.Err() != nil {
+		err = context.Cause(ctx) // The answer is to having given up.
+	}
 	if err != nil {
 		stop()
 		s.finish()
