@@ -34,35 +34,45 @@ type loaded struct {
 // load reads the configuration at the start: server.yaml, else last-good.yaml
 // with the reason noted.
 func load(o Options) (loaded, error) {
-	sum, program, err := read(o, o.ConfigFile)
+	sum, data, err := read(o.ConfigFile)
 	if err == nil {
-		return loaded{sum: sum, program: program}, nil
+		var program *config.Program
+		if program, err = compile(o, o.ConfigFile, data); err == nil {
+			return loaded{sum: sum, program: program}, nil
+		}
 	}
-	_, older, olderErr := read(o, filepath.Join(filepath.Dir(o.ConfigFile), lastGood))
-	switch {
-	case olderErr == nil:
-		return loaded{sum: sum, program: older, err: err}, nil
-	case errors.Is(olderErr, os.ErrNotExist):
+	path := filepath.Join(filepath.Dir(o.ConfigFile), lastGood)
+	_, data, olderErr := read(path)
+	if errors.Is(olderErr, os.ErrNotExist) {
 		return loaded{}, err
-	default:
-		return loaded{}, errors.Join(err, olderErr)
 	}
+	if olderErr == nil {
+		var older *config.Program
+		if older, olderErr = compile(o, path, data); olderErr == nil {
+			return loaded{sum: sum, program: older, err: err}, nil
+		}
+	}
+	return loaded{}, errors.Join(err, olderErr)
 }
 
-func read(o Options, path string) (sum [sha256.Size]byte, program *config.Program, err error) {
-	data, err := readFile(path)
-	if err != nil {
+// read reads a configuration file. One that cannot be read has no sum.
+func read(path string) (sum [sha256.Size]byte, data []byte, err error) {
+	if data, err = readFile(path); err != nil {
 		return sum, nil, fmt.Errorf("failed to read the configuration: %w", err)
 	}
-	sum = sha256.Sum256(data)
+	return sha256.Sum256(data), data, nil
+}
+
+func compile(o Options, path string, data []byte) (*config.Program, error) {
 	server, err := config.Decode(data)
 	if err != nil {
-		return sum, nil, fmt.Errorf("failed to decode %q: %w", path, err)
+		return nil, fmt.Errorf("failed to decode %q: %w", path, err)
 	}
-	if program, err = config.CompileWith(server, o.compileOptions()); err != nil {
-		return sum, nil, fmt.Errorf("failed to compile %q: %w", path, err)
+	program, err := config.CompileWith(server, o.compileOptions())
+	if err != nil {
+		return nil, fmt.Errorf("failed to compile %q: %w", path, err)
 	}
-	return sum, program, nil
+	return program, nil
 }
 
 func readFile(path string) ([]byte, error) {

@@ -52,10 +52,12 @@ const (
 type returner struct {
 	acts   atomic.Int64
 	active chan struct{} // of one: something has happened
-	free   func()
+	free   func(context.Context)
 }
 
-func newReturner(free func()) *returner { return &returner{active: make(chan struct{}, 1), free: free} }
+func newReturner(free func(context.Context)) *returner {
+	return &returner{active: make(chan struct{}, 1), free: free}
+}
 
 // act notes that a request or a session began or ended.
 func (r *returner) act() {
@@ -84,10 +86,18 @@ func (r *returner) run(ctx context.Context) {
 		case <-r.active: // It was seen.
 		default:
 		}
-		r.free()
+		r.free(ctx)
 		if !wait(ctx, returnPeriod-lull) {
 			return
 		}
+	}
+}
+
+// freeMemory gives back to the system what a burst, or the start, has left.
+func (s *server) freeMemory(ctx context.Context) {
+	debug.FreeOSMemory()
+	if err := releaseProgram(); err != nil {
+		s.logger.DebugContext(ctx, "Failed to release the pages of the program", "error", err)
 	}
 }
 

@@ -73,7 +73,7 @@ func TestReturner(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		var freed atomic.Int64
-		r := newReturner(func() { freed.Add(1) })
+		r := newReturner(func(context.Context) { freed.Add(1) })
 		go r.run(ctx)
 		pass := func(d time.Duration, want int64, why string) {
 			t.Helper()

@@ -66,13 +66,17 @@ func (s *server) reload(ctx context.Context) {
 // served. changed is whether it is another file than the last that was read; then
 // there are either tools or an error.
 func (s *server) newer() (c *config.Server, tools *catalog.Catalog, changed bool, err error) {
-	sum, program, err := read(s.options, s.options.ConfigFile)
+	sum, data, err := read(s.options.ConfigFile)
 	if sum == s.sum {
-		// A file that could not be read has no sum; one that was refused before
-		// need not be refused again.
+		// One that was refused before need not be refused again. Files are looked
+		// at every few seconds: nothing is compiled for that.
 		return nil, nil, false, nil
 	}
 	s.sum = sum
+	var program *config.Program
+	if err == nil {
+		program, err = compile(s.options, s.options.ConfigFile, data)
+	}
 	if err != nil {
 		return nil, nil, true, err
 	}

@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -100,7 +99,8 @@ func newServer(ctx context.Context, o Options, level *slog.LevelVar, first loade
 	s.limits = limit.New(limitConfig(c))
 	s.limits.Heed(s.pressure)
 	s.metrics.ReadMemory(s.pressure.Ratio)
-	s.returner = newReturner(debug.FreeOSMemory)
+	s.returner = newReturner(s.freeMemory)
+	s.returner.act() // What only the start needed is given back too.
 	ring, ringErr := s.loadRing()
 	s.ring = ring
 	var report auth.Report
