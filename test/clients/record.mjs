@@ -112,7 +112,7 @@ class Connection {
     this.owner = owner;
     this.ids = new Map(); // JSON-RPC id -> id of the call
     this.answers = []; // calls that were answered
-    this.streams = new Set(); // open ones
+    this.seen = new Set(); // ids of events of the client's own stream
     this.closing = false;
     this.session = '';
     const make = kinds[owner.kind];
@@ -194,7 +194,6 @@ class Connection {
     const stream = this.streamOf(method, body, headers);
     if (!stream || !response.ok || !/event-stream/.test(response.headers.get('content-type') ?? '')) return response;
     this.owner.note({what: 'open', stream, session: this.session});
-    this.streams.add(stream);
     return this.watched(response, stream);
   }
 
@@ -202,18 +201,19 @@ class Connection {
   streamOf(method, body, headers) {
     if (body?.method === 'subscriptions/listen') return 'listen';
     if (method !== 'GET') return undefined;
-    return this.streams.has('main') && headers.has('last-event-id') ? `answer after ${headers.get('last-event-id')}` : 'main';
+    const last = headers.get('last-event-id');
+    return last && !this.seen.has(last) ? `answer after ${last}` : 'main';
   }
 
   /** Passes a response on, and notes when its body ends without the client wanting it. */
   watched(response, stream) {
     const reader = response.body.getReader();
     const decoder = new TextDecoder();
+    let line = '';
     let ended = false;
     const end = (why) => {
       if (ended) return;
       ended = true;
-      this.streams.delete(stream);
       if (why !== undefined && !this.closing && !stream.startsWith('answer')) this.owner.note({what: 'cut', stream, session: this.session, why});
     };
     const body = new ReadableStream({
@@ -225,8 +225,9 @@ class Connection {
             controller.close();
             return;
           }
-          const endpoint = /sessionId=([^\s&]+)/.exec(decoder.decode(value, {stream: true}));
-          if (endpoint) this.session = short(decodeURIComponent(endpoint[1]));
+          const lines = (line + decoder.decode(value, {stream: true})).split(/\r?\n/);
+          line = lines.pop();
+          for (const complete of lines) this.read(complete, stream);
           controller.enqueue(value);
         } catch (error) {
           // A client that gives up connecting aborts what it has open.
@@ -240,6 +241,13 @@ class Connection {
       },
     });
     return new Response(body, {status: response.status, statusText: response.statusText, headers: response.headers});
+  }
+
+  /** Takes from a line of a stream which session it belongs to, and by which ids it is resumed. */
+  read(line, stream) {
+    const endpoint = /^data:.*sessionId=([^\s&]+)/.exec(line);
+    if (endpoint) this.session = short(decodeURIComponent(endpoint[1]));
+    if (stream === 'main' && line.startsWith('id:')) this.seen.add(line.slice(3).trim());
   }
 
   async close() {

@@ -124,6 +124,20 @@ func TestCheck(t *testing.T) {
 			want: "it ran on no pod",
 		},
 		{
+			name: "a proxy finds nobody until the killed pod is back", events: []Event{
+				event("stateless", 17, Event{What: Call, Call: "x"}), event("stateless", 19, Event{What: Lost, Call: "x", Why: "HTTP 502"}),
+			},
+			change: func(h *History) { h.Lives[1].Began = at(20) },
+		},
+		{
+			name: "a proxy loses an answer before the killed pod is back", events: []Event{
+				event("stateless", 17, Event{What: Call, Call: "x"}), event("stateless", 19, Event{What: Lost, Call: "x", Why: "HTTP 502"}),
+			},
+			runs:   []Run{{Call: "x", From: "10.0.0.3", At: at(18)}},
+			change: func(h *History) { h.Lives[1].Began = at(20) },
+			want:   "call x has no answer: HTTP 502; it ran on c",
+		},
+		{
 			name: "a call is lost with the killed pod that ran it", events: []Event{
 				event("stateless", 9.5, Event{What: Call, Call: "x"}), event("stateless", 29, Event{What: Lost, Call: "x", Why: "timeout"}),
 			},

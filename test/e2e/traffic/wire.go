@@ -111,9 +111,19 @@ func (t Target) open(ctx context.Context, method, address string, body []byte, h
 		defer response.Body.Close()
 		text, _ := io.ReadAll(io.LimitReader(response.Body, 4096))
 		after, _ := strconv.Atoi(response.Header.Get("Retry-After"))
-		return nil, &refusal{response.StatusCode, strings.TrimSpace(string(text)), time.Duration(after) * time.Second}
+		refused := &refusal{response.StatusCode, strings.TrimSpace(string(text)), time.Duration(after) * time.Second}
+		if unknown(response.StatusCode) {
+			return nil, &lostError{refused}
+		}
+		return nil, refused
 	}
 	return response, nil
+}
+
+// unknown says whether a status leaves open what became of the request: whoever
+// passed it on had no answer, and it may have been carried out.
+func unknown(status int) bool {
+	return status == http.StatusBadGateway || status == http.StatusGatewayTimeout
 }
 
 // exchange posts a request and returns the message that answers it, as JSON or
