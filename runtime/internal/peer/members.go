@@ -141,6 +141,14 @@ func (m *members) ready(now time.Time) []netip.AddrPort {
 	return m.filter(func(k *member) bool { return now.Sub(k.heard) <= silence && !k.status.Leaving })
 }
 
+// isAlive reports whether an address was heard lately.
+func (m *members) isAlive(now time.Time, addr netip.AddrPort) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	known := m.known[addr]
+	return known != nil && now.Sub(known.heard) <= silence
+}
+
 // silent reports whether an address was heard once but not lately.
 func (m *members) silent(now time.Time, addr netip.AddrPort) bool {
 	m.mu.Lock()

@@ -91,6 +91,7 @@ func (f *forwarding) offer(ctx context.Context, to netip.AddrPort) bool {
 		defer release()
 	}
 	searched := false
+	to = f.likely(ctx, to)
 	for range maxTries {
 		if f.links.Sessions.Has(f.envelope.Key) {
 			return false // It was handed over to this replica just now.
@@ -114,6 +115,23 @@ func (f *forwarding) offer(ctx context.Context, to netip.AddrPort) bool {
 		f.envelope.Boot = [8]byte{}
 	}
 	return false
+}
+
+// likely is whom to offer to first. An address that has not been heard from lately is
+// often that of a machine that is gone, at which a connection is refused by nobody:
+// whoever took the session over says so sooner.
+func (f *forwarding) likely(ctx context.Context, to netip.AddrPort) netip.AddrPort {
+	l := f.links
+	if l.members.isAlive(time.Now(), to) {
+		return to
+	}
+	at, _ := l.find(ctx, f.envelope.Key, to)
+	if !at.IsValid() {
+		return to
+	}
+	l.moved.put(f.envelope.Key, at)
+	f.envelope.Boot = [8]byte{}
+	return at
 }
 
 // search looks for whom the session was handed to, since the replica that should

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -302,6 +303,34 @@ func TestASessionThatWasHandedOver(t *testing.T) {
 			}
 			is(t, r.ask(t, id, "late"), http.StatusNotFound, "unknown_session")
 		}
+	}
+}
+
+// Nobody dials a machine that is gone, which would not even refuse, before those are
+// asked that live.
+func TestASessionWhoseOwnerIsSilentIsFoundWithoutIt(t *testing.T) {
+	t.Parallel()
+	all := replicas(t, 3)
+	var dials atomic.Int32
+	silent := &counting{Listener: listen(t, places(t, 1)[0]), n: &dials}
+	defer silent.Close()
+	go func() {
+		for {
+			if _, err := silent.Accept(); err != nil {
+				return
+			}
+		}
+	}()
+	holder, others := all[0], all[1:]
+	id := seal(ring(1, 2, 3), uid, "apikey:alice", session.NewOwner(addrOf(silent)))
+	if _, err := holder.sessions.Adopt(session.Snapshot{ID: id, Principal: "apikey:alice", Era: "streamable"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range others {
+		is(t, r.ask(t, id, "hello"), http.StatusOK, holder.name+" POST hello")
+	}
+	if n := dials.Load(); n != 0 {
+		t.Errorf("the silent owner was dialled %d times, want none", n)
 	}
 }
 
