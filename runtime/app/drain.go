@@ -102,15 +102,16 @@ func (s *server) finish(ctx context.Context, clients *http.Server, parked *park.
 	}
 }
 
-// moveRest gives away what the last calls have freed, also if the deadline has just
-// passed: there is some time for that beside the endgame.
+// moveRest gives away what the last calls have freed, and callers that never pause free
+// only between two calls, also if the deadline has just passed: there is some time for
+// that beside the endgame.
 func (s *server) moveRest(ctx context.Context, hand *handOver, deadline time.Time) {
 	if soon := time.Now().Add(lastMoves); deadline.Before(soon) {
 		deadline = soon
 	}
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	hand.moveAll(ctx, true)
+	hand.moveRest(ctx)
 }
 
 // retire ends what clients that were idle and peers have begun, each of which may

@@ -6,6 +6,7 @@ package app
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -35,6 +36,8 @@ type successors interface {
 	Ready() []netip.AddrPort
 	// HandOver gives a frozen session to a peer, and returns to which.
 	HandOver(ctx context.Context, s session.Snapshot) (to netip.AddrPort, err error)
+	// Withdraw ends a session that a peer has taken over.
+	Withdraw(ctx context.Context, key session.Key, from netip.AddrPort)
 }
 
 // handOver moves the sessions of a replica that takes leave to its peers.
@@ -91,7 +94,10 @@ func (h *handOver) give(ctx context.Context, s *session.Session, snapshot sessio
 		h.failedAt.Store(time.Now().UnixMilli())
 		return
 	}
-	h.sessions.Moved(s.Key(), to)
+	if !h.sessions.Moved(s.Key(), to) {
+		h.peers.Withdraw(ctx, s.Key(), to)
+		return
+	}
 	h.moved.Add(1)
 }
 
@@ -117,6 +123,24 @@ func (h *handOver) moveAll(ctx context.Context, listening bool) {
 // keepMoving moves sessions to which nobody listens, as soon as they are not in use,
 // until ctx ends.
 func (h *handOver) keepMoving(ctx context.Context) {
+	h.moveUntil(ctx, false, func() bool { return false })
+}
+
+// moveRest is keepMoving for all that is left. It returns when nothing is that might
+// still move, or ctx ends.
+func (h *handOver) moveRest(ctx context.Context) {
+	began := time.Now().UnixMilli()
+	h.moveUntil(ctx, true, func() bool {
+		refused := len(h.peers.Ready()) == 0 || h.failedAt.Load() >= began
+		return !slices.ContainsFunc(h.sessions.All(), func(s *session.Session) bool {
+			return h.sessions.Has(s.Key()) && (s.InUse() || !refused)
+		})
+	})
+}
+
+// moveUntil moves sessions as soon as they are not in use, those to which nobody
+// listens or all, until ctx ends or it is done.
+func (h *handOver) moveUntil(ctx context.Context, listening bool, done func() bool) {
 	if h.peers == nil {
 		return
 	}
@@ -125,14 +149,14 @@ func (h *handOver) keepMoving(ctx context.Context) {
 	defer ticker.Stop()
 	var moving errgroup.Group
 	moving.SetLimit(maxHandOvers)
-	h.moveAll(ctx, false)
-	for ctx.Err() == nil {
+	h.moveAll(ctx, listening)
+	for ctx.Err() == nil && !done() {
 		select {
 		case <-ctx.Done():
 		case s := <-h.frozen:
 			moving.Go(func() error { h.give(ctx, s.Session, s.snapshot); return nil })
 		case <-ticker.C:
-			h.moveAll(ctx, false)
+			h.moveAll(ctx, listening)
 		}
 	}
 	h.sessions.WhenIdle(nil)

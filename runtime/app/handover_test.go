@@ -5,11 +5,19 @@ package app
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"fairlead.dev/fairlead/runtime/internal/engine"
+	"fairlead.dev/fairlead/runtime/internal/session"
+	"fairlead.dev/fairlead/runtime/internal/stream"
+	"fairlead.dev/fairlead/runtime/keyring"
 )
 
 func TestALeavingReplicaHandsItsSessionsOver(t *testing.T) {
@@ -121,6 +129,39 @@ func TestBusySessionsMove(t *testing.T) {
 	callers.Wait()
 	if got := other.status(t).Sessions; got != sessions {
 		t.Errorf("%d sessions were taken over, want %d", got, sessions)
+	}
+}
+
+// taker takes every session, which ends meanwhile.
+type taker struct {
+	session   *session.Session
+	withdrawn []session.Key
+}
+
+func (*taker) Ready() []netip.AddrPort { return make([]netip.AddrPort, 1) }
+
+func (h *taker) HandOver(context.Context, session.Snapshot) (netip.AddrPort, error) {
+	h.session.Close(stream.Revoked)
+	return netip.MustParseAddrPort("10.0.0.8:8082"), nil
+}
+
+func (h *taker) Withdraw(_ context.Context, key session.Key, _ netip.AddrPort) {
+	h.withdrawn = append(h.withdrawn, key)
+}
+
+// A session that ends while it is on its way must not go on where it has got to.
+func TestASessionThatEndsOnItsWayIsWithdrawn(t *testing.T) {
+	t.Parallel()
+	sessions := session.New(session.NewSealer("uid", keyring.Ring{}, session.Owner{}), session.Options{Max: 1, IdleTimeout: time.Hour, MaxAge: time.Hour}, nil)
+	s, err := sessions.Create("alice", engine.EraStreamable, &engine.Session{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	peers := &taker{session: s}
+	hand := &handOver{peers: peers, sessions: sessions}
+	hand.move(t.Context(), s)
+	if len(peers.withdrawn) != 1 || peers.withdrawn[0] != s.Key() || hand.moved.Load() != 0 {
+		t.Errorf("withdrawn: %v, moved: %d", peers.withdrawn, hand.moved.Load())
 	}
 }
 

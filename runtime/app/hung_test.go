@@ -29,6 +29,8 @@ func (hung) HandOver(ctx context.Context, _ session.Snapshot) (netip.AddrPort, e
 	return netip.AddrPort{}, ctx.Err()
 }
 
+func (hung) Withdraw(context.Context, session.Key, netip.AddrPort) {}
+
 // The grace period is computed from the configuration alone.
 func TestPeersThatHangDoNotProlongADrain(t *testing.T) {
 	t.Parallel()

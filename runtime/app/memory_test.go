@@ -156,6 +156,32 @@ func TestOverload(t *testing.T) {
 	call(t, open, "after")
 }
 
+// A replica that is short of memory takes no sessions over: they go to the next.
+//
+//nolint:paralleltest // The runtime sets the process's memory limit.
+func TestSessionsMoveToWhoHasMemory(t *testing.T) {
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(-1))
+	three := newReplicas(t, 3, configuration("one"))
+	pod := newPod(t)
+	pod.use(t, "1000000000")
+	three[1].root = os.DirFS(string(pod))
+	for _, r := range three {
+		r.run(t)
+	}
+	three[0].knows(t, 2)
+	const sessions = 8
+	for range sessions {
+		three[0].open(t)
+	}
+	three[0].cancel()
+	if err := three[0].end(t); err != nil {
+		t.Errorf("Run = %v", err)
+	}
+	if short, other := three[1].status(t).Sessions, three[2].status(t).Sessions; short != 0 || other != sessions {
+		t.Errorf("%d sessions went to the replica that is short of memory, %d to the other", short, other)
+	}
+}
+
 // refused sends a request by hand that must be refused for want of memory.
 func refused(t *testing.T, name, method, url, body string) {
 	t.Helper()

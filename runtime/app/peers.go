@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"fairlead.dev/fairlead/runtime/internal/auth"
 	"fairlead.dev/fairlead/runtime/internal/httpserver"
 	"fairlead.dev/fairlead/runtime/internal/peer"
 	"fairlead.dev/fairlead/runtime/keyring"
@@ -79,9 +80,20 @@ func (s *server) newLinks(p *peerPort) (*peer.Links, error) {
 		return nil, nil //nolint:nilnil // There are none.
 	}
 	return peer.New(peer.Options{
-		Places: p.places, Core: s.core, Sessions: s.sessions, Sealer: s.sealer, Ring: s.ring,
+		Places: p.places, Core: s.core, Sessions: s.sessions, Sealer: s.sealer, Admit: s.admit, Ring: s.ring,
 		Revision: s.engine.Revision, Logger: s.logger, Observer: s.metrics,
 	})
+}
+
+// admit refuses a session that another replica hands over if there is no memory for it,
+// as a new one would be, or its caller is not known here: it would live until it is
+// idle for too long.
+func (s *server) admit(principal string) error {
+	if err := s.limits.Session(); err != nil {
+		return err
+	}
+	_, err := s.keys.Vouch(auth.Principal{Key: principal, Anonymous: principal == auth.AnonymousKey})
+	return err
 }
 
 // router is nil, and not a nil *peer.Links, without peers.

@@ -287,4 +287,12 @@ func TestARevokedKeyOnEitherReplica(t *testing.T) {
 		}
 	}
 	owner.post(t, his, echo("his"), http.StatusOK, "his", as(bob)...)
+	// Nor does the other take over what he has.
+	owner.cancel()
+	if err := owner.end(t); err != nil {
+		t.Errorf("Run = %v", err)
+	}
+	if got := other.status(t).Sessions; got != 0 {
+		t.Errorf("%d sessions of a caller who is gone were taken over", got)
+	}
 }

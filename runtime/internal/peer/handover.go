@@ -8,8 +8,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -33,33 +33,51 @@ const (
 
 var errNobody = errors.New("no peer is ready")
 
+// offer is a session that is offered to a peer.
+type offer struct {
+	session.Snapshot
+	// Doubtful are replicas that may hold an earlier copy: they did not answer.
+	Doubtful []netip.AddrPort `json:"doubtful,omitempty"`
+}
+
 // HandOver gives a frozen session to the ready peer that ranks first for it, else to
 // the second, and returns which took it. The caller notes that (Registry.Moved), or
-// thaws the session on an error.
+// thaws the session on an error. Of a peer that may have taken it and cannot say so,
+// whoever has the session then demands its copy back.
 func (l *Links) HandOver(ctx context.Context, s session.Snapshot) (to netip.AddrPort, err error) {
 	_, key, ok := l.Sealer.Open(s.ID, s.Principal)
 	if !ok {
 		return netip.AddrPort{}, errors.New("failed to hand a session over: its id was sealed with a key that has left the ring")
 	}
+	o := offer{Snapshot: s, Doubtful: l.doubts.take(key)}
 	ranked := rank(key, l.Ready())
 	err = errNobody
 	for _, addr := range ranked[:min(len(ranked), candidates)] {
-		var status int
-		status, err = l.offer(ctx, addr, s)
-		// Whether a peer that does not answer has it does not matter: nobody asks it
-		// as long as the owner lives and names another.
-		if err == nil && status == http.StatusOK {
+		var doubtful bool
+		if doubtful, err = l.offer(ctx, addr, o); err == nil {
 			return addr, nil
 		}
+		if doubtful {
+			o.Doubtful = append(o.Doubtful, addr)
+		}
+		o.Generation++
 	}
+	l.doubt(key, o.Generation-1, o.Doubtful)
 	return netip.AddrPort{}, fmt.Errorf("failed to hand a session over: %w", err)
 }
 
-// offer asks one replica to take a session over.
-func (l *Links) offer(ctx context.Context, addr netip.AddrPort, s session.Snapshot) (status int, err error) {
+// offer asks one replica to take a session over, and once more if the answer is lost:
+// what it was given twice it takes once. doubtful tells that it may have taken it.
+func (l *Links) offer(ctx context.Context, addr netip.AddrPort, o offer) (doubtful bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, adoptTimeout)
 	defer cancel()
-	return l.ask(ctx, addr, adoptPath, s, nil)
+	for range 2 {
+		if err = l.ask(ctx, addr, adoptPath, o, nil); !errors.Is(err, errLost) {
+			break
+		}
+		doubtful = true
+	}
+	return doubtful, err
 }
 
 // question asks for a session.
@@ -69,8 +87,9 @@ type question struct {
 
 // place answers it: the session is here, or was handed to somebody.
 type place struct {
-	Here  bool           `json:"here,omitempty"`
-	Moved netip.AddrPort `json:"moved,omitzero"`
+	Here       bool           `json:"here,omitempty"`
+	Generation uint32         `json:"generation,omitempty"`
+	Moved      netip.AddrPort `json:"moved,omitzero"`
 }
 
 // find asks the replicas that rank first for a session whether they have taken it
@@ -86,33 +105,36 @@ func (l *Links) find(ctx context.Context, key session.Key, but netip.AddrPort) (
 	}
 	all = rank(key, all)
 	all = all[:min(len(all), asked)]
-	places := make([]netip.AddrPort, len(all))
+	places := make([]place, len(all))
 	answered := make([]bool, len(all))
 	var running sync.WaitGroup
 	for i, addr := range all {
 		running.Go(func() {
-			var p place
-			_, err := l.ask(ctx, addr, findPath, question{Key: hex.EncodeToString(key[:])}, &p)
+			err := l.ask(ctx, addr, findPath, question{Key: hex.EncodeToString(key[:])}, &places[i])
 			// One that refuses connections is gone, and the sessions that it had with it.
 			answered[i] = err == nil || errors.Is(err, errRefused)
-			switch {
-			case err != nil:
-			case p.Here:
-				places[i] = addr
-			case p.Moved != but && p.Moved != l.self.Addr:
-				places[i] = p.Moved
-			}
 		})
 	}
 	running.Wait()
-	certain = l.members.synced()
-	for i := range all {
-		if places[i].IsValid() {
-			return places[i], true
-		}
-		certain = certain && answered[i]
+	if at = l.best(all, places, but); at.IsValid() {
+		return at, true
 	}
-	return netip.AddrPort{}, certain
+	return at, l.members.synced() && !slices.Contains(answered, false)
+}
+
+// best is where a session is by what the replicas all have answered: of several that
+// have it, the one with the latest copy.
+func (l *Links) best(all []netip.AddrPort, places []place, but netip.AddrPort) (at netip.AddrPort) {
+	here, generation := false, uint32(0)
+	for i, p := range places {
+		switch {
+		case p.Here && (!here || p.Generation > generation):
+			at, here, generation = all[i], true, p.Generation
+		case !here && !at.IsValid() && p.Moved != but && p.Moved != l.self.Addr:
+			at = p.Moved
+		}
+	}
+	return at
 }
 
 // maxMoves bounds the sessions of which is remembered where they have moved to.

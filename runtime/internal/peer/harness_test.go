@@ -56,6 +56,7 @@ type replica struct {
 	outcomes sync.Map     // outcome -> *atomic.Int32
 	revision atomic.Pointer[string]
 	hold     atomic.Pointer[chan struct{}] // if set, Revision waits for it
+	came     atomic.Pointer[func()]        // if set, is called when a session has come
 	stop     func()
 }
 
@@ -112,7 +113,7 @@ func run(t *testing.T, keys keyring.Ring, addr netip.AddrPort, peers ...netip.Ad
 	r := &replica{name: addr.String(), addr: addr, sealer: session.NewSealer(uid, keys, session.NewOwner(addr))}
 	revision := "one"
 	r.revision.Store(&revision)
-	r.sessions = session.New(r.sealer, session.Options{Max: 1000, IdleTimeout: time.Hour, MaxAge: time.Hour}, nil)
+	r.sessions = session.New(r.sealer, session.Options{Max: 1000, IdleTimeout: time.Hour, MaxAge: time.Hour}, r)
 	logger := slog.New(slog.DiscardHandler)
 	r.core = transport.New(transport.Options{
 		Sessions: r.sessions, Streams: limit.New(limit.Config{Calls: 10, CallsPerPrincipal: 10, Streams: 10}), Logger: logger,
@@ -176,6 +177,19 @@ func (r *replica) Forwarded(outcome string) {
 	n, _ := r.outcomes.LoadOrStore(outcome, new(atomic.Int32))
 	n.(*atomic.Int32).Add(1)
 }
+
+// Sessions implements session.Observer.
+func (r *replica) Sessions(_ string, delta int) {
+	if came := r.came.Swap(nil); came != nil && delta > 0 {
+		(*came)()
+	}
+}
+
+// Resumed implements session.Observer.
+func (*replica) Resumed(bool) {}
+
+// EventLogBytes implements session.Observer.
+func (*replica) EventLogBytes(int) {}
 
 // Peers implements Observer.
 func (*replica) Peers(int) {}

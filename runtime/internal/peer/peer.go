@@ -68,7 +68,7 @@ const (
 	OutcomeCancelled = "cancelled"
 )
 
-// Options are what New needs. All are required but Resolver.
+// Options are what New needs. All are required but Resolver and Admit.
 type Options struct {
 	// Places say where the peers are; this replica may be among them.
 	Places []Place
@@ -77,7 +77,10 @@ type Options struct {
 	Core     *transport.Core
 	Sessions *session.Registry
 	Sealer   *session.Sealer
-	Ring     keyring.Ring
+	// Admit refuses a session of a principal that a peer hands over: the peer asks the
+	// next, or keeps it.
+	Admit func(principal string) error
+	Ring  keyring.Ring
 	// Revision is that of the configuration that is served now.
 	Revision func() string
 	Logger   *slog.Logger
@@ -93,6 +96,7 @@ type Links struct {
 	leaving  atomic.Bool
 	poke     chan struct{} // asks for a lookup now
 	moved    moves
+	doubts   doubts
 	open     streams
 
 	mu    sync.Mutex // guards what follows

@@ -6,7 +6,6 @@ package peer
 import (
 	"context"
 	"crypto/tls"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -174,6 +173,8 @@ func (l *Links) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		l.serveFind(w, r)
 	case adoptPath:
 		l.serveAdopt(w, r)
+	case disownPath:
+		l.serveDisown(w, r)
 	default:
 		http.Error(w, "unknown path", http.StatusNotFound)
 	}
@@ -271,36 +272,55 @@ func (l *Links) serveFind(w http.ResponseWriter, r *http.Request) {
 	if !read(w, r, maxAnswer, &q) {
 		return
 	}
-	var key session.Key
-	if n, err := hex.Decode(key[:], []byte(q.Key[:min(len(q.Key), 2*len(key))])); err != nil || n != len(key) {
+	key, ok := parseKey(q.Key)
+	if !ok {
 		http.Error(w, "the key cannot be read", http.StatusBadRequest)
 		return
 	}
-	p := place{Here: l.Sessions.Has(key)}
-	if !p.Here {
+	var p place
+	if p.Generation, p.Here = l.Sessions.Generation(key); !p.Here {
 		p.Moved, _ = l.Sessions.Where(key)
 	}
 	reply(w, p)
 }
 
 func (l *Links) serveAdopt(w http.ResponseWriter, r *http.Request) {
-	var s session.Snapshot
-	if !read(w, r, maxSnapshot, &s) {
+	var o offer
+	if !read(w, r, maxSnapshot, &o) {
 		return
 	}
 	if l.leaving.Load() || l.Core.Leaving() {
 		http.Error(w, "this replica takes leave", http.StatusServiceUnavailable)
 		return
 	}
-	adopted, err := l.Sessions.Adopt(s)
+	if r.Context().Err() != nil {
+		// Whoever offered it has given this replica up.
+		http.Error(w, "the offer was withdrawn", http.StatusServiceUnavailable)
+		return
+	}
+	if err := l.admit(o.Principal); err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	s, err := l.Sessions.Adopt(o.Snapshot)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusConflict)
 		return
 	}
-	if r.Context().Err() != nil {
-		// Whoever offered it has given this replica up, and keeps it or asks another.
-		adopted.Close(stream.Drain)
+	// From here on a revocation finds the session; it may have come before.
+	if err := l.admit(o.Principal); err != nil {
+		s.Close(stream.Revoked)
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
+	l.doubt(s.Key(), o.Generation-1, o.Doubtful)
 	reply(w, struct{}{})
+}
+
+// admit is Options.Admit.
+func (l *Links) admit(principal string) error {
+	if l.Admit == nil {
+		return nil
+	}
+	return l.Admit(principal)
 }

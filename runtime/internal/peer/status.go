@@ -39,6 +39,7 @@ const (
 	statusPath = "/peer/v1/status"
 	adoptPath  = "/peer/v1/adopt"
 	findPath   = "/peer/v1/find"
+	disownPath = "/peer/v1/disown"
 )
 
 // Run keeps knowing the peers until ctx ends: it looks them up every 5 s and when
@@ -84,6 +85,7 @@ func (l *Links) look(ctx context.Context) {
 	}
 	l.sweep(now)
 	l.tell(ctx, l.members.addresses())
+	l.demandAll(ctx)
 	// A peer that has stopped would hold all up that wait for its answers. Without
 	// them, it is closed to as well.
 	l.Observer.Peers(len(l.Ready()))
@@ -122,7 +124,7 @@ func (l *Links) tell(ctx context.Context, all []netip.AddrPort) {
 	for _, addr := range all {
 		asked.Go(func() {
 			var theirs status
-			_, err := l.ask(ctx, addr, statusPath, l.status(), &theirs)
+			err := l.ask(ctx, addr, statusPath, l.status(), &theirs)
 			switch {
 			case err == nil:
 				theirs.Address = addr
@@ -166,16 +168,15 @@ func (l *Links) Agree(ctx context.Context) error {
 	}
 }
 
-// ask sends one JSON document to a replica and reads another. The status is 0 if
-// there was no answer.
-func (l *Links) ask(ctx context.Context, addr netip.AddrPort, path string, question, into any) (int, error) {
+// ask sends one JSON document to a replica and reads another.
+func (l *Links) ask(ctx context.Context, addr netip.AddrPort, path string, question, into any) error {
 	document, err := json.Marshal(question)
 	if err != nil {
-		return 0, fmt.Errorf("failed to encode what is for peer %q: %w", addr, err)
+		return fmt.Errorf("failed to encode what is for peer %q: %w", addr, err)
 	}
 	id := l.identity.Load()
 	if !id.usable() {
-		return 0, fmt.Errorf("failed to ask peer %q: %w", addr, errUnreachable)
+		return fmt.Errorf("failed to ask peer %q: %w", addr, errUnreachable)
 	}
 	q := &mux.Request{
 		Method: http.MethodPost, Target: path, Body: document,
@@ -187,20 +188,20 @@ func (l *Links) ask(ctx context.Context, addr netip.AddrPort, path string, quest
 		a, err = l.to(addr).send(ctx, id, false, q)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("failed to ask peer %q: %w", addr, err)
+		return fmt.Errorf("failed to ask peer %q: %w", addr, err)
 	}
 	defer a.done()
 	text, err := io.ReadAll(io.LimitReader(a, maxAnswer))
 	switch {
 	case err != nil:
-		return 0, fmt.Errorf("failed to read the answer of peer %q: %w: %w", addr, errLost, err)
+		return fmt.Errorf("failed to read the answer of peer %q: %w: %w", addr, errLost, err)
 	case a.Status != http.StatusOK:
-		return a.Status, fmt.Errorf("peer %q answered with status %d: %s", addr, a.Status, bytes.TrimSpace(text))
+		return fmt.Errorf("peer %q answered with status %d: %s", addr, a.Status, bytes.TrimSpace(text))
 	case into == nil:
-		return a.Status, nil
+		return nil
 	}
 	if err = json.Unmarshal(text, into); err != nil {
-		return a.Status, fmt.Errorf("failed to decode the answer of peer %q: %w", addr, err)
+		return fmt.Errorf("failed to decode the answer of peer %q: %w", addr, err)
 	}
-	return a.Status, nil
+	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"fairlead.dev/fairlead/runtime/internal/engine"
+	"fairlead.dev/fairlead/runtime/internal/stream"
 )
 
 // Snapshot is a session on its way to another replica, at most 96 KiB of JSON. It
@@ -24,6 +25,10 @@ type Snapshot struct {
 	State engine.SessionState `json:"state"`
 	// Age is that of the session.
 	Age time.Duration `json:"age"`
+	// Generation tells copies apart of which an answer that was lost has left more
+	// than one: the highest is the session. Each further replica to which this
+	// snapshot is offered must get one that is higher by 1, for at most MaxOffers.
+	Generation uint32 `json:"generation,omitempty"`
 	// Revision is the configuration that the client was told of.
 	Revision string `json:"revision,omitempty"`
 	// Dirty and Told are the bits that wait for a stream, and those that the last
@@ -38,6 +43,9 @@ type Snapshot struct {
 	// Replies are the newest part of the event log.
 	Replies []Kept `json:"replies,omitempty"`
 }
+
+// MaxOffers bounds the replicas to which one snapshot is offered.
+const MaxOffers = 8
 
 // Freeze prepares the session for another replica, which may then Adopt what it
 // looks like: from here on it refuses requests with ErrMoved, until Thaw. An open
@@ -55,8 +63,9 @@ func (s *Session) Freeze() (Snapshot, bool) {
 	from := Snapshot{
 		ID: s.ID(), Principal: s.Principal, Era: s.Era.String(), State: s.State.Export(), Age: r.now() - s.created,
 		Revision: r.revision(), Dirty: s.dirty | s.missedLocked(eventID{}), Told: s.told,
-		Streams: s.streams, Listen: s.listen, ListenSeq: s.listenSeq,
+		Streams: s.streams, Listen: s.listen, ListenSeq: s.listenSeq, Generation: s.generation + 1,
 	}
+	s.generation += MaxOffers // It stays above all copies, if it goes on here.
 	if s.log != nil {
 		from.Replies = s.log.snapshot()
 	}
@@ -140,18 +149,74 @@ func (s *Session) Thaw() {
 }
 
 // Adopt takes over a session that another replica of this server has frozen. It
-// fails with ErrHere, ErrSealed or ErrFull, or if the id is none of its principal.
-// A client that was told of another configuration than this replica serves is told
-// that everything may have changed.
+// fails with ErrOutdated, ErrHere, ErrSealed or ErrFull, or if the id is none of its
+// principal. The same offer twice gives the same session, and a later one takes the
+// place of an earlier copy. A client that was told of another configuration than
+// this replica serves is told that everything may have changed.
 func (r *Registry) Adopt(from Snapshot) (*Session, error) {
 	s, err := r.adopted(from)
-	if err == nil {
-		err = r.insert(s, max(from.Age, 0), func() { r.restore(s, from.Replies) })
+	if err != nil {
+		return nil, fmt.Errorf("failed to adopt a session: %w", err)
+	}
+	if here, at := r.lookup(s.key); here != nil && at == s.generation {
+		return here, nil
+	} else if here != nil && at < s.generation {
+		here.Close(stream.Replaced)
+	}
+	if err = r.insert(s, max(from.Age, 0), func() { r.restore(s, from.Replies) }); err == nil && !r.arrived(s) {
+		s.Close(stream.Replaced)
+		err = ErrOutdated
 	}
 	if err != nil {
 		return nil, fmt.Errorf("failed to adopt a session: %w", err)
 	}
 	return s, nil
+}
+
+// arrived notes that a session is here and not where it was thought to be. It is
+// false for a copy that was disowned before it came.
+func (r *Registry) arrived(s *Session) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if at, known := r.where[s.key]; known && at.outdated > 0 && at.outdated >= s.generation {
+		return false
+	}
+	delete(r.where, s.key)
+	return true
+}
+
+// Disown gives up a copy of the session with a key whose generation is not above
+// outdated, also if it comes only later. The session is at another replica, or has
+// ended if that is the zero AddrPort.
+func (r *Registry) Disown(key Key, outdated uint32, to netip.AddrPort) {
+	if s, at := r.lookup(key); s != nil && at > outdated {
+		return
+	}
+	r.note(key, place{to, outdated})
+	// It may have come meanwhile.
+	if s, at := r.lookup(key); s != nil && at <= outdated {
+		s.Close(stream.Replaced)
+	}
+}
+
+func (r *Registry) note(key Key, at place) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.where == nil {
+		r.where = map[Key]place{}
+	}
+	r.where[key] = at
+}
+
+// lookup is the session with a key, also if it is on its way elsewhere, nil for none.
+func (r *Registry) lookup(key Key) (s *Session, generation uint32) {
+	home := r.shard(key)
+	home.mu.Lock()
+	defer home.mu.Unlock()
+	if s = home.sessions[key]; s != nil {
+		generation = s.generation
+	}
+	return s, generation
 }
 
 func (r *Registry) adopted(from Snapshot) (*Session, error) {
@@ -169,7 +234,7 @@ func (r *Registry) adopted(from Snapshot) (*Session, error) {
 	}
 	s := &Session{
 		Principal: from.Principal, Era: era, State: state, key: key, dirty: from.Dirty, told: from.Told,
-		streams: from.Streams, listen: from.Listen, listenSeq: from.ListenSeq,
+		streams: from.Streams, listen: from.Listen, listenSeq: from.ListenSeq, generation: from.Generation,
 	}
 	decode(&s.raw, from.ID)
 	if from.Revision != r.revision() {
@@ -186,21 +251,25 @@ var eras = map[string]engine.Era{
 	engine.EraStreamable.String(): engine.EraStreamable,
 }
 
+// place is where a session is that is not here, and up to which generation copies of
+// it are outdated.
+type place struct {
+	at       netip.AddrPort
+	outdated uint32
+}
+
 // Moved notes where the session with a key is from now on, until this process
-// ends. The session is not found here any more; its stream stays open until it is
-// told to Leave.
-func (r *Registry) Moved(key Key, to netip.AddrPort) {
-	r.mu.Lock()
-	if r.where == nil {
-		r.where = map[Key]netip.AddrPort{}
-	}
-	r.where[key] = to
-	r.mu.Unlock()
+// ends or it comes back. The session is not found here any more; its stream stays
+// open until it is told to Leave. It reports false if the session has ended while it
+// was on its way: it must end there too.
+func (r *Registry) Moved(key Key, to netip.AddrPort) (was bool) {
+	r.note(key, place{at: to})
 	home := r.shard(key)
 	home.mu.Lock()
 	s := home.sessions[key]
+	was = s != nil && s.state != over
 	idle := false
-	if s != nil {
+	if was {
 		s.state, idle = moved, s.listener == nil
 		home.unlistLocked(s)
 	}
@@ -208,14 +277,15 @@ func (r *Registry) Moved(key Key, to netip.AddrPort) {
 	if idle {
 		r.drop(s)
 	}
+	return was
 }
 
 // Where is where the session with a key has moved to.
 func (r *Registry) Where(key Key) (netip.AddrPort, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	to, ok := r.where[key]
-	return to, ok
+	to := r.where[key].at
+	return to, to.IsValid()
 }
 
 // HasMoved reports whether an id is that of a session of a principal which has moved

@@ -6,6 +6,7 @@ package session
 import (
 	"encoding/json"
 	"errors"
+	"math"
 	"net/netip"
 	"strings"
 	"testing"
@@ -172,12 +173,93 @@ func TestAdoptRefuses(t *testing.T) {
 	if _, err := b.Adopt(good); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Adopt(good); !errors.Is(err, ErrHere) || b.Count() != 1 {
-		t.Errorf("adopted twice: %v, %d sessions", err, b.Count())
-	}
 	b.Seal()
 	other, _ := create(t, a, "x").Freeze()
 	if _, err := b.Adopt(other); !errors.Is(err, ErrSealed) {
 		t.Errorf("Adopt while leaving = %v", err)
+	}
+}
+
+// The copies of a session that answers which were lost have left behind are told apart:
+// what was offered last is the session.
+func TestCopies(t *testing.T) {
+	t.Parallel()
+	a, b := replicas(t)
+	s := create(t, a, "x")
+	offered := func(s *Session) Snapshot {
+		from, ok := s.Freeze()
+		if !ok {
+			t.Fatal("not frozen")
+		}
+		return sent(t, from)
+	}
+	first := offered(s)
+	copied, err := b.Adopt(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := b.Adopt(first); err != nil || again != copied || b.Count() != 1 {
+		t.Errorf("the same offer again: another session %t, %v, %d sessions", again != copied, err, b.Count())
+	}
+	s.Thaw()
+	s.Mark(1)
+	second := offered(s)
+	got, err := b.Adopt(second)
+	if err != nil || !copied.Ended() || got.dirty != 1 || b.Count() != 1 {
+		t.Fatalf("a later offer: %v, the earlier copy has ended: %t, %d sessions", err, copied.Ended(), b.Count())
+	}
+	if _, err := b.Adopt(first); !errors.Is(err, ErrHere) || got.Ended() {
+		t.Errorf("an earlier offer: %v", err)
+	}
+	if g, here := b.Generation(got.Key()); !here || g != second.Generation {
+		t.Errorf("the copy has generation %d, %t", g, here)
+	}
+	// What goes on at its owner is above all copies, and stays above them when it moves.
+	s.Thaw()
+	if g, _ := a.Generation(s.Key()); g < second.Generation+MaxOffers-1 {
+		t.Errorf("generation %d at the owner, after %d was offered", g, second.Generation)
+	}
+	// A copy is given up for what is elsewhere, also one that comes late.
+	b.Disown(got.Key(), second.Generation-1, here.Addr)
+	if got.Ended() {
+		t.Error("a copy was given up that is not outdated")
+	}
+	b.Disown(got.Key(), second.Generation, here.Addr)
+	if at, ok := b.Where(got.Key()); !got.Ended() || b.Has(got.Key()) || at != here.Addr || !ok {
+		t.Errorf("a copy that is outdated: ended %t, the session is at %v, %t", got.Ended(), at, ok)
+	}
+	if _, err := b.Adopt(second); !errors.Is(err, ErrOutdated) || b.Count() != 0 {
+		t.Errorf("an offer that came late: %v, %d sessions", err, b.Count())
+	}
+	// The session comes here after all.
+	if _, err := b.Adopt(offered(s)); err != nil || b.Count() != 1 {
+		t.Errorf("the latest offer: %v", err)
+	}
+	if at, ok := b.Where(got.Key()); ok {
+		t.Errorf("the session is here, and at %v", at)
+	}
+}
+
+// A session that ends on its way has to end where it has got to, too.
+func TestAFrozenSessionEnds(t *testing.T) {
+	t.Parallel()
+	a, b := replicas(t)
+	for _, end := range []bool{false, true} {
+		s := create(t, a, "x")
+		from, _ := s.Freeze()
+		taken, err := b.Adopt(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if end {
+			s.Close(stream.Revoked)
+		}
+		if was := a.Moved(s.Key(), here.Addr); was == end {
+			t.Errorf("the session has ended: %t; Moved = %t", end, was)
+		}
+		b.Disown(s.Key(), math.MaxUint32, netip.AddrPort{})
+		if _, ok := b.Where(s.Key()); !taken.Ended() || ok {
+			t.Error("the session that has ended goes on, or is elsewhere")
+		}
 	}
 }

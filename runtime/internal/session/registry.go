@@ -6,7 +6,6 @@ package session
 import (
 	"context"
 	"errors"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +22,9 @@ var ErrSealed = errors.New("the replica takes leave and opens no new sessions")
 
 // ErrHere refuses to adopt a session that is here already.
 var ErrHere = errors.New("the session is here already")
+
+// ErrOutdated refuses to adopt a copy of a session that has gone on elsewhere since.
+var ErrOutdated = errors.New("the session has gone on elsewhere since")
 
 // Options bound the sessions of one replica.
 type Options struct {
@@ -55,7 +57,7 @@ type Registry struct {
 	whenIdle atomic.Pointer[func(*Session)]
 
 	mu    sync.Mutex // guards where
-	where map[Key]netip.AddrPort
+	where map[Key]place
 }
 
 // Observer learns what happens to sessions, for metrics. Its methods are called
@@ -192,6 +194,19 @@ func (r *Registry) Has(key Key) bool {
 	defer home.mu.Unlock()
 	s := home.sessions[key]
 	return s != nil && s.state != moved
+}
+
+// Generation orders the copies of the session with a key; see Snapshot. It is false
+// if none is here that may be used.
+func (r *Registry) Generation(key Key) (generation uint32, here bool) {
+	home := r.shard(key)
+	home.mu.Lock()
+	defer home.mu.Unlock()
+	s := home.sessions[key]
+	if s == nil || s.state == moved {
+		return 0, false
+	}
+	return s.generation, true
 }
 
 // All is a snapshot of the open sessions, in no order.

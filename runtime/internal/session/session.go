@@ -64,6 +64,7 @@ type Session struct {
 	streams      uint32 // how many event streams there were, but for EraSSE
 	listen       uint32 // which of them the last listener was, zero for none
 	listenSeq    uint32 // the number of messages on it
+	generation   uint32 // see Snapshot
 	requests     int32
 	held         uint16 // see Registry.Hold
 	state        uint8
