@@ -32,7 +32,9 @@ type KeptEvent struct {
 	Data     []byte `json:"data"`
 }
 
-// snapshot gives the newest replies, as much as can be handed over.
+// snapshot gives the newest replies, as much as can be handed over: what is too large
+// takes nothing else with it. Of a reply the end is kept, without which the client
+// would wait for the answer in vain; those of a backlog stand for themselves.
 func (l *eventLog) snapshot() []Kept {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -44,9 +46,12 @@ func (l *eventLog) snapshot() []Kept {
 			k.Ago = now - r.ended
 		}
 		for _, e := range slices.Backward(r.entries) {
-			if left -= size(e.data); left < 0 {
+			if size(e.data) > left && r.number != 0 {
 				break
+			} else if size(e.data) > left {
+				continue
 			}
+			left -= size(e.data)
 			k.Events = append(k.Events, KeptEvent{Seq: e.seq, Kind: e.kind, Response: e.response, Data: e.data})
 		}
 		if len(k.Events) > 0 {

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -299,4 +300,82 @@ func TestTheLogIsHandedOver(t *testing.T) {
 	if kept.bytes.Load() != 0 {
 		t.Errorf("%d bytes are kept of no session", kept.bytes.Load())
 	}
+}
+
+// What is too large for a snapshot takes nothing else with it.
+func TestALargeReplyDoesNotTakeOthersAlong(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		sizes []int // of the replies, in their order
+		want  string
+	}{
+		{name: "the newest is too large", sizes: []int{100, 2000, 60 << 10}, want: "1 2"},
+		{name: "one between is too large", sizes: []int{100, 60 << 10, 200}, want: "1 3"},
+		{name: "together they are", sizes: []int{20 << 10, 30 << 10, 100, 17 << 10}, want: "2 3 4"},
+		{name: "all are", sizes: []int{49 << 10, 50 << 10}, want: ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			// Answers of EraStreamable have streams of their own.
+			a, b := replicas(t)
+			s, reply, out := conversation(t, a)
+			for i, n := range tt.sizes {
+				if i > 0 {
+					out = stream.NewOutbox(0, nil)
+					reply = s.NewReply(out)
+				}
+				reply.Keep(progress(10))
+				reply.Keep(response(n))
+				reply.Finish()
+			}
+			to, err := b.Adopt(handedOver(t, s))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := ""
+			for i := range tt.sizes {
+				if rendered(t, to, fmt.Sprintf("p%d-1", i+1)) != nil {
+					got += fmt.Sprint(" ", i+1)
+				}
+			}
+			if strings.TrimSpace(got) != tt.want {
+				t.Errorf("EraStreamable: the replies %q are left, want %q", got, tt.want)
+			}
+			// Those of EraSSE wait together.
+			if s, err = a.Create("x", engine.EraSSE, initialized(t)); err != nil {
+				t.Fatal(err)
+			}
+			for i, n := range tt.sizes {
+				m := response(n)
+				m.Kind = fmt.Sprint(i + 1)
+				if err := s.Say(t.Context(), m); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if to, err = b.Adopt(handedOver(t, s)); err != nil {
+				t.Fatal(err)
+			}
+			got = ""
+			for _, m := range to.SaidSince() {
+				got += " " + m.Kind
+			}
+			if strings.TrimSpace(got) != tt.want {
+				t.Errorf("EraSSE: the messages %q are left, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// handedOver is what arrives of a session, whose snapshot is within its bound.
+func handedOver(t *testing.T, s *Session) Snapshot {
+	t.Helper()
+	from, ok := s.Freeze()
+	if !ok {
+		t.Fatal("not frozen")
+	}
+	if data, err := json.Marshal(from); err != nil || len(data) > 96<<10 {
+		t.Errorf("the snapshot has %d bytes, want at most 96 KiB (%v)", len(data), err)
+	}
+	return sent(t, from)
 }
