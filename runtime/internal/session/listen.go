@@ -201,22 +201,34 @@ func (s *Session) Say(ctx context.Context, m stream.Message) error {
 	return backlog.keep(ctx, m)
 }
 
-// Lost implements stream.Salvager for a listening stream of EraSSE.
+// Lost implements stream.Witness for a listening stream of EraSSE.
 func (s *Session) Lost(m stream.Message) {
 	if backlog := s.makeBacklog(); backlog != nil {
 		backlog.Lost(m)
 	}
 }
 
-// SaidSince renders what was said in EraSSE while no stream was open.
-func (s *Session) SaidSince() []stream.Message {
-	s.home.mu.Lock()
-	backlog := s.backlogLocked()
-	s.home.mu.Unlock()
+// Written implements stream.Witness.
+func (s *Session) Written() {
+	if backlog := s.backlog(); backlog != nil {
+		backlog.forgetSent()
+	}
+}
+
+// SaidSince renders for st what was said in EraSSE while no stream was open. A stream
+// that was replaced gets nothing.
+func (s *Session) SaidSince(st Listener) []stream.Message {
+	backlog := s.backlog()
 	if backlog == nil {
 		return nil
 	}
-	return backlog.take()
+	return backlog.take(st)
+}
+
+func (s *Session) backlog() *Reply {
+	s.home.mu.Lock()
+	defer s.home.mu.Unlock()
+	return s.backlogLocked()
 }
 
 // backlogLocked is the reply that holds what could not be said in EraSSE, which

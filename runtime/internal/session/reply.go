@@ -221,16 +221,34 @@ func Resumable(lastEventID string) bool {
 	return ok && id.kind == answering
 }
 
-// resume makes out the stream of a backlog, for what no stream was given.
+// resume makes out the stream of a backlog, for what no stream was given, or was
+// given and is not known to have written.
 func (r *Reply) resume(out stream.Stream) {
 	r.log.mu.Lock()
 	defer r.log.mu.Unlock()
-	r.resumeLocked(out, r.sent)
+	seq := r.sent
+	if len(r.entries) > 0 {
+		seq = min(seq, r.entries[0].seq-1)
+	}
+	r.resumeLocked(out, seq)
 }
 
-// take is Render without ids, after which nobody can ask again.
-func (r *Reply) take() []stream.Message {
-	all := r.Render(Pending)
+// take is Render without ids, for out alone.
+func (r *Reply) take(out stream.Stream) []stream.Message {
+	r.log.mu.Lock()
+	defer r.log.mu.Unlock()
+	if r.out != out {
+		return nil
+	}
+	all := r.renderLocked()
+	for i := range all {
+		all[i].ID = ""
+	}
+	return all
+}
+
+// forgetSent drops what out has written, after which nobody can ask again.
+func (r *Reply) forgetSent() {
 	r.log.mu.Lock()
 	delta := 0
 	for i := range r.entries {
@@ -240,11 +258,9 @@ func (r *Reply) take() []stream.Message {
 	}
 	r.entries = slices.DeleteFunc(r.entries, func(e entry) bool { return e.seq <= r.sent })
 	r.log.mu.Unlock()
-	r.log.registry.logs.grew(delta)
-	for i := range all {
-		all[i].ID = ""
+	if delta != 0 {
+		r.log.registry.logs.grew(delta)
 	}
-	return all
 }
 
 // resumeLocked makes out the stream of the reply, for all that came after seq. It
@@ -271,6 +287,10 @@ func (r *Reply) unsentLocked() int {
 func (r *Reply) Render(uint32) []stream.Message {
 	r.log.mu.Lock()
 	defer r.log.mu.Unlock()
+	return r.renderLocked()
+}
+
+func (r *Reply) renderLocked() []stream.Message {
 	var all []stream.Message
 	for i := range r.entries {
 		if e := &r.entries[i]; e.seq > r.sent {

@@ -9,6 +9,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -217,7 +219,8 @@ func TestWhatABrokenStreamDidNotWriteIsKept(t *testing.T) {
 			t.Fatal(err)
 		}
 		out, send := stream.NewOutbox(0, nil), s.Say
-		take := s.SaidSince
+		again := stream.NewOutbox(0, nil)
+		take := func() []stream.Message { return s.SaidSince(again) }
 		if era == engine.EraSSE {
 			if err := s.Attach(out); err != nil {
 				t.Fatal(err)
@@ -235,7 +238,6 @@ func TestWhatABrokenStreamDidNotWriteIsKept(t *testing.T) {
 				s.Detach(out)
 			}
 		}
-		again := stream.NewOutbox(0, nil)
 		if era == engine.EraSSE {
 			err = s.Attach(again)
 		} else if _, ok := s.Resume("p1-0", again); !ok {
@@ -319,11 +321,10 @@ func TestALargeReplyDoesNotTakeOthersAlong(t *testing.T) {
 			t.Parallel()
 			// Answers of EraStreamable have streams of their own.
 			a, b := replicas(t)
-			s, reply, out := conversation(t, a)
+			s, reply, _ := conversation(t, a)
 			for i, n := range tt.sizes {
 				if i > 0 {
-					out = stream.NewOutbox(0, nil)
-					reply = s.NewReply(out)
+					reply = s.NewReply(stream.NewOutbox(0, nil))
 				}
 				reply.Keep(progress(10))
 				reply.Keep(response(n))
@@ -357,7 +358,11 @@ func TestALargeReplyDoesNotTakeOthersAlong(t *testing.T) {
 				t.Fatal(err)
 			}
 			got = ""
-			for _, m := range to.SaidSince() {
+			out := stream.NewOutbox(0, nil)
+			if err := to.Attach(out); err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range to.SaidSince(out) {
 				got += " " + m.Kind
 			}
 			if strings.TrimSpace(got) != tt.want {
@@ -378,4 +383,106 @@ func handedOver(t *testing.T, s *Session) Snapshot {
 		t.Errorf("the snapshot has %d bytes, want at most 96 KiB (%v)", len(data), err)
 	}
 	return sent(t, from)
+}
+
+// breaking is a client's connection on which a number of writes get through.
+type breaking struct {
+	header http.Header
+	got    bytes.Buffer
+	left   int
+}
+
+func (b *breaking) Header() http.Header { return b.header }
+func (*breaking) WriteHeader(int)       {}
+func (*breaking) Flush()                {}
+func (b *breaking) Write(p []byte) (int, error) {
+	if b.left == 0 {
+		return 0, errors.New("broken")
+	}
+	b.left--
+	return b.got.Write(p)
+}
+
+// In EraSSE, whose clients acknowledge nothing, what a writer had in its hands as its
+// write failed comes back before what was queued, however often that happens.
+func TestWhatAWriterHadInItsHandsComesBack(t *testing.T) {
+	t.Parallel()
+	kept := &logged{}
+	s, err := New(sealer(), options(), kept).Create("x", engine.EraSSE, initialized(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	large := strings.Repeat(".", 10<<10) // Two are more than a writer takes at once.
+	say := func(name string) {
+		if err := s.Say(t.Context(), stream.Message{Data: []byte(name + large), Event: "message"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// connect has the client come back, and gives what it got until its connection broke
+	// after a number of writes. then is called once it is attached.
+	connect := func(writes int, then func(out *stream.Outbox)) (got string) {
+		t.Helper()
+		out := stream.NewOutbox(0, nil)
+		if err := s.Attach(out); err != nil {
+			t.Fatal(err)
+		}
+		then(out)
+		client := &breaking{header: http.Header{}, left: writes}
+		q := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/sse", nil)
+		stream.Serve(client, q, out, stream.Options{Render: func(bits uint32) []stream.Message {
+			if bits&Pending == 0 {
+				return nil
+			}
+			return s.SaidSince(out)
+		}})
+		s.Detach(out)
+		for event := range strings.SplitSeq(client.got.String(), "data: ") {
+			name, _, _ := strings.Cut(event, ".")
+			got += strings.TrimPrefix(name, "event: message\n")
+		}
+		return got
+	}
+	nothing := func(*stream.Outbox) {}
+	if got := connect(1, func(*stream.Outbox) { say("a"); say("b"); say("c") }); got != "a" {
+		t.Fatalf("the client got %q at first", got)
+	}
+	say("d")
+	if got := connect(0, nothing); got != "" {
+		t.Fatalf("the client got %q of nothing", got)
+	}
+	say("e")
+	done := func(out *stream.Outbox) { out.Close(stream.Completed) }
+	if got := connect(1, done); got != "bcde" {
+		t.Errorf("the client got %q, want what it missed in its order", got)
+	}
+	if got := connect(1, done); got != "" {
+		t.Errorf("the client got %q twice", got)
+	}
+	if n := kept.bytes.Load(); n != 0 {
+		t.Errorf("%d bytes are kept of what was written", n)
+	}
+}
+
+// A stream that was replaced takes nothing from the one that took over.
+func TestAStreamThatWasReplacedGetsNothing(t *testing.T) {
+	t.Parallel()
+	s, err := New(sealer(), options(), nil).Create("x", engine.EraSSE, initialized(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Say(t.Context(), progress(10)); err != nil {
+		t.Fatal(err)
+	}
+	before, after := stream.NewOutbox(0, nil), stream.NewOutbox(0, nil)
+	for _, out := range []*stream.Outbox{before, after} {
+		if err := s.Attach(out); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := len(s.SaidSince(before)); got != 0 {
+		t.Errorf("the stream before got %d messages", got)
+	}
+	if got := len(s.SaidSince(after)); got != 1 {
+		t.Errorf("the stream after it got %d messages", got)
+	}
 }

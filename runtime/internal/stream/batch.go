@@ -35,6 +35,16 @@ func (l *line) free() {
 	lines.Put(l)
 }
 
+// lost gives what is in l, which may be nil, to who salvages it.
+func (l *line) lost(to Salvager) {
+	if l == nil {
+		return
+	}
+	for i := range l.entries {
+		to.Lost(l.entries[i].Message)
+	}
+}
+
 // insert puts e at i. A line grows by a quarter at a time: one that grows by
 // doubling is half empty, and a client that does not read has it held.
 func (l *line) insert(i int, e *entry) {
@@ -75,6 +85,7 @@ type batch struct {
 	// line is what was taken from the outbox, nil for nothing; dirty bits and the
 	// last message are written after it.
 	line  *line
+	lent  bool // line is still the outbox's
 	dirty uint32
 	last  *Message
 	// notes are what is left of the messages once they are encoded.
@@ -111,9 +122,17 @@ func (b *batch) free() {
 }
 
 func (b *batch) clear() {
-	b.line.free()
-	b.line, b.dirty, b.last, b.rest = nil, 0, nil, nil
+	b.release()
+	b.dirty, b.last, b.rest = 0, nil, nil
 	b.notes = b.notes[:0]
+}
+
+// release lets go of the messages.
+func (b *batch) release() {
+	if !b.lent {
+		b.line.free()
+	}
+	b.line, b.lent = nil, false
 }
 
 // encode makes bytes of what was taken, in the order in which it leaves, and
@@ -126,8 +145,7 @@ func (b *batch) encode(o *Options) {
 			e := &b.line.entries[i]
 			b.add(o, &e.Message, e.since)
 		}
-		b.line.free()
-		b.line = nil
+		b.release()
 	}
 	now := sinceEpoch()
 	if b.dirty != 0 && o.Render != nil {
@@ -237,8 +255,11 @@ func (o *Outbox) next(b *batch) state {
 	}
 	if o.queue != nil {
 		b.line, o.queue, o.taken = o.queue.cut()
+		if _, b.lent = o.salvage.(Witness); b.lent {
+			o.held = b.line
+		}
 	}
-	b.dirty, o.dirty = o.dirty, 0
+	b.dirty, o.dirty, o.render = o.dirty, 0, o.dirty != 0
 	if o.queue == nil {
 		b.last, o.last = o.last, nil
 	}
@@ -254,6 +275,12 @@ func (o *Outbox) spent() bool {
 
 // releaseLocked gives the place of what was written to those who wait.
 func (o *Outbox) releaseLocked() {
+	o.held.free()
+	o.held = nil
+	if w, ok := o.salvage.(Witness); ok && o.render {
+		w.Written()
+	}
+	o.render = false
 	o.countLocked(-o.taken)
 	o.taken, o.folded = 0, 0
 	o.admitLocked()

@@ -55,6 +55,15 @@ type Salvager interface {
 	Lost(m Message)
 }
 
+// Witness is a Salvager of a stream without a Log: it gets what the writer had taken
+// and could not write, too.
+type Witness interface {
+	Salvager
+	// Written says that what Options.Render gave last is written. It is called with the
+	// outbox locked, as Lost is.
+	Written()
+}
+
 // overhead is what a message costs in an outbox beside its data, framing what it
 // costs on the wire, both in bytes and roughly.
 const (

@@ -30,11 +30,13 @@ type Outbox struct {
 	mu      sync.Mutex // guards what follows; never held across I/O
 	queue   *line      // nil while nothing is queued
 	waiters []*waiter
-	bytes   int // what is queued, and what the writer has taken
-	taken   int // of these, what the writer has
-	folded  int // what was folded away since the writer took something
+	bytes   int   // what is queued, and what the writer has taken
+	taken   int   // of these, what the writer has
+	folded  int   // what was folded away since the writer took something
+	held    *line // what the writer has, if a Witness wants it back
 	writer  writer
 	busy    bool // the writer is at work, or was told to begin
+	render  bool // the writer has taken dirty bits
 	dirty   uint32
 	reason  CloseReason
 	last    *Message      // written after everything else
@@ -222,7 +224,7 @@ func (o *Outbox) countLocked(delta int) {
 }
 
 // Salvage names who gets the messages that are dropped, in their order. Those that
-// a writer has taken are not among them: its Log has them.
+// a writer has taken are among them for a Witness only: else its Log has them.
 func (o *Outbox) Salvage(to Salvager) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -232,12 +234,12 @@ func (o *Outbox) Salvage(to Salvager) {
 // dropLocked forgets what nobody will write any more. What the writer has stays
 // counted until it lets go.
 func (o *Outbox) dropLocked() {
-	if o.salvage != nil && o.queue != nil {
-		for i := range o.queue.entries {
-			o.salvage.Lost(o.queue.entries[i].Message)
-		}
+	if o.salvage != nil {
+		o.held.lost(o.salvage)
+		o.queue.lost(o.salvage)
 	}
 	o.queue.free()
+	o.held, o.render = nil, false // The writer may still read from it.
 	o.queue, o.dirty, o.last = nil, 0, nil
 	o.countLocked(o.taken - o.bytes)
 }

@@ -334,3 +334,61 @@ func TestOutboxManySenders(t *testing.T) {
 		}
 	}
 }
+
+// witness writes down what it is told.
+type witness struct{ all []string }
+
+func (w *witness) Lost(m Message) { w.all = append(w.all, string(m.Data)) }
+func (w *witness) Written()       { w.all = append(w.all, "written") }
+
+// salvager is no Witness.
+type salvager struct{ *witness }
+
+func (salvager) Written(bool) {}
+
+// What a writer has taken is lost too if the stream breaks, for whoever has no Log.
+func TestSalvage(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		to   func(*witness) Salvager
+		act  func(o *Outbox, b *batch)
+		want string
+	}{
+		{name: "it breaks", act: func(o *Outbox, _ *batch) { o.Close(WriteFailed) }, want: "[1 2 3]"},
+		{name: "the write fails", act: func(o *Outbox, _ *batch) { o.fail(WriteFailed) }, want: "[1 2 3]"},
+		{name: "it breaks, and then the write fails", act: func(o *Outbox, _ *batch) { o.Close(ClientGone); o.fail(WriteFailed); o.drop() }, want: "[1 2 3]"},
+		{name: "it breaks, and then the write succeeds", act: func(o *Outbox, b *batch) { o.Close(ClientGone); o.next(b) }, want: "[1 2 3]"},
+		{name: "it breaks after the write", act: func(o *Outbox, b *batch) { o.next(b); o.Close(ClientGone) }, want: "[written 3]"},
+		{name: "all is written", act: func(o *Outbox, b *batch) { o.next(b); o.next(b); o.Close(Completed); o.drop() }, want: "[written]"},
+		{name: "a Log has what was taken", to: func(w *witness) Salvager { return salvager{w} }, act: func(o *Outbox, _ *batch) { o.Close(WriteFailed) }, want: "[3]"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := &witness{}
+			o := NewOutbox(0, nil)
+			o.Salvage(w)
+			if tt.to != nil {
+				o.Salvage(tt.to(w))
+			}
+			send := func(text string) {
+				if err := o.Send(t.Context(), Message{Data: []byte(text)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			send("1")
+			send("2")
+			o.Mark(1)
+			b := &batch{}
+			if o.next(b) != writing {
+				t.Fatal("nothing to write")
+			}
+			send("3")
+			b.encode(&Options{Render: func(uint32) []Message { return nil }})
+			tt.act(o, b)
+			if got := fmt.Sprint(w.all); got != tt.want {
+				t.Errorf("lost and written: %s, want %s", got, tt.want)
+			}
+		})
+	}
+}

@@ -99,7 +99,7 @@ func (t *Transport) Stream(w http.ResponseWriter, r *http.Request) {
 	options.Render = func(bits uint32) []stream.Message {
 		all := transport.RenderLegacy(bits)
 		if bits&session.Pending != 0 {
-			all = append(s.SaidSince(), all...)
+			all = append(s.SaidSince(out), all...)
 		}
 		return all
 	}
