@@ -140,8 +140,8 @@ func TestTheLatestCopyIsFound(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if got, certain := all[0].links.find(t.Context(), s.Key(), netip.AddrPort{}); got != all[2-i%2].addr || !certain {
-			t.Errorf("found at %v, want %v", got, all[2-i%2].addr)
+		if got := all[0].links.find(t.Context(), s.Key(), netip.AddrPort{}); got.at != all[2-i%2].addr || !got.certain {
+			t.Errorf("found at %v, want %v", got.at, all[2-i%2].addr)
 		}
 	}
 }

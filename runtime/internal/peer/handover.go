@@ -80,21 +80,34 @@ func (l *Links) offer(ctx context.Context, addr netip.AddrPort, o offer) (doubtf
 	return doubtful, err
 }
 
-// question asks for a session.
+// question asks for a session, which the replica at Missed should have.
 type question struct {
-	Key string `json:"key"`
+	Key    string         `json:"key"`
+	Missed netip.AddrPort `json:"missed,omitzero"`
 }
 
-// place answers it: the session is here, or was handed to somebody.
+// place answers it: the session is here, or was handed to somebody. Absent tells that
+// the replica which should have it is missing from the list of peers for long.
 type place struct {
 	Here       bool           `json:"here,omitempty"`
 	Generation uint32         `json:"generation,omitempty"`
 	Moved      netip.AddrPort `json:"moved,omitzero"`
+	Absent     bool           `json:"absent,omitempty"`
+}
+
+// finding is what find has learnt.
+type finding struct {
+	// at is who has the session; it is not valid if nobody has.
+	at netip.AddrPort
+	// certain: all that were asked answered.
+	certain bool
+	// absent: one of them says so of the replica that should have it.
+	absent bool
 }
 
 // find asks the replicas that rank first for a session whether they have taken it
-// over. Besides the one that has, it tells whether all that were asked answered.
-func (l *Links) find(ctx context.Context, key session.Key, but netip.AddrPort) (at netip.AddrPort, certain bool) {
+// over from the one that should have it.
+func (l *Links) find(ctx context.Context, key session.Key, but netip.AddrPort) finding {
 	ctx, cancel := context.WithTimeout(ctx, findTimeout)
 	defer cancel()
 	var all []netip.AddrPort
@@ -110,16 +123,18 @@ func (l *Links) find(ctx context.Context, key session.Key, but netip.AddrPort) (
 	var running sync.WaitGroup
 	for i, addr := range all {
 		running.Go(func() {
-			err := l.ask(ctx, addr, findPath, question{Key: hex.EncodeToString(key[:])}, &places[i])
+			err := l.ask(ctx, addr, findPath, question{Key: hex.EncodeToString(key[:]), Missed: but}, &places[i])
 			// One that refuses connections is gone, and the sessions that it had with it.
 			answered[i] = err == nil || errors.Is(err, errRefused)
 		})
 	}
 	running.Wait()
-	if at = l.best(all, places, but); at.IsValid() {
-		return at, true
+	at := l.best(all, places, but)
+	return finding{
+		at:      at,
+		certain: at.IsValid() || l.members.synced() && !slices.Contains(answered, false),
+		absent:  slices.ContainsFunc(places, func(p place) bool { return p.Absent }),
 	}
-	return at, l.members.synced() && !slices.Contains(answered, false)
 }
 
 // best is where a session is by what the replicas all have answered: of several that

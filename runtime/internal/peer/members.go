@@ -194,6 +194,14 @@ func (m *members) absent(addr netip.AddrPort) bool {
 	return !since.IsZero() && m.last.Sub(since) > absence
 }
 
+// isListed reports whether the last lookup that succeeded named an address.
+func (m *members) isListed(addr netip.AddrPort) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	known := m.known[addr]
+	return known != nil && known.listed.Equal(m.last)
+}
+
 // synced reports whether the list of peers was read at least once.
 func (m *members) synced() bool {
 	m.mu.Lock()

@@ -125,13 +125,13 @@ func (f *forwarding) likely(ctx context.Context, to netip.AddrPort) netip.AddrPo
 	if l.members.isAlive(time.Now(), to) {
 		return to
 	}
-	at, _ := l.find(ctx, f.envelope.Key, to)
-	if !at.IsValid() {
+	found := l.find(ctx, f.envelope.Key, to)
+	if !found.at.IsValid() {
 		return to
 	}
-	l.moved.put(f.envelope.Key, at)
+	l.moved.put(f.envelope.Key, found.at)
 	f.envelope.Boot = [8]byte{}
-	return at
+	return found.at
 }
 
 // search looks for whom the session was handed to, since the replica that should
@@ -139,16 +139,16 @@ func (f *forwarding) likely(ctx context.Context, to netip.AddrPort) netip.AddrPo
 func (f *forwarding) search(ctx context.Context, to *netip.AddrPort) bool {
 	l := f.links
 	l.wake()
-	if l.members.absent(*to) {
-		f.result.gone = true
-	}
-	at, certain := l.find(ctx, f.envelope.Key, *to)
-	if !at.IsValid() {
-		f.result.gone = f.result.gone && certain
+	found := l.find(ctx, f.envelope.Key, *to)
+	if !found.at.IsValid() {
+		// A replica that has just begun takes the word of those that have watched for
+		// longer, but not against what it sees itself.
+		absent := l.members.absent(*to) || found.absent && !l.members.isListed(*to)
+		f.result.gone = (f.result.gone || absent) && found.certain
 		return false
 	}
-	l.moved.put(f.envelope.Key, at)
-	*to = at
+	l.moved.put(f.envelope.Key, found.at)
+	*to = found.at
 	return true
 }
 

@@ -151,6 +151,25 @@ func TestEvidence(t *testing.T) {
 	is(t, r.ask(t, id, "hello"), http.StatusNotFound, "unknown_session")
 }
 
+// A replica that has just begun is told by one that has watched for longer that an
+// owner has been missing, unless it sees that owner itself.
+func TestOlderReplicasGiveEvidence(t *testing.T) {
+	t.Parallel()
+	all := replicas(t, 2)
+	young, old := all[0], all[1]
+	silent := listen(t, places(t, 1)[0])
+	defer silent.Close()
+	id := seal(ring(1, 2, 3), uid, "apikey:alice", session.NewOwner(addrOf(silent)))
+	is(t, young.ask(t, id, "hello"), http.StatusServiceUnavailable, "owner_unreachable")
+	now := time.Now()
+	old.links.members.mu.Lock()
+	old.links.members.first, old.links.members.last = now.Add(-absence-time.Second), now
+	old.links.members.mu.Unlock()
+	is(t, young.ask(t, id, "hello"), http.StatusNotFound, "unknown_session")
+	young.links.members.list(now, []netip.AddrPort{addrOf(silent), old.addr})
+	is(t, young.ask(t, id, "hello"), http.StatusServiceUnavailable, "owner_unreachable")
+}
+
 // Without a look at the peers nobody knows whether another has the session.
 func TestAReplicaThatHasJustBegunClaimsNothing(t *testing.T) {
 	t.Parallel()

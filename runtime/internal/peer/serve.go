@@ -277,7 +277,7 @@ func (l *Links) serveFind(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the key cannot be read", http.StatusBadRequest)
 		return
 	}
-	var p place
+	p := place{Absent: q.Missed.IsValid() && l.members.absent(q.Missed)}
 	if p.Generation, p.Here = l.Sessions.Generation(key); !p.Here {
 		p.Moved, _ = l.Sessions.Where(key)
 	}
