@@ -42,7 +42,7 @@ func bridges(ctx context.Context, r *rig, o options) ([]row, error) {
 				n = o.n
 			}
 			held, err := load.HoldIdle(ctx, at, load.SSE, n, false, load.Rest{Settle: settle})
-			memory[s] = held.RSS
+			memory[s] = held.Memory
 			return err
 		})
 		if err == nil {

@@ -85,7 +85,7 @@ func idle(ctx context.Context, r *rig, o options) ([]row, error) {
 			progressf("idle: %s, %s", rest.what, subjectNames[s])
 			err := r.with(ctx, s.program(), s.path(rest.kind), nil, func(at load.Server) error {
 				found, err := load.HoldIdle(ctx, at, rest.kind, o.n, rest.own, load.Rest{Settle: settle})
-				got[s] = found.RSS
+				got[s] = found.Memory
 				each := float64(found.Goroutines) / float64(o.n)
 				if math.IsNaN(most[s]) || each > most[s] {
 					most[s] = each
@@ -152,8 +152,8 @@ func churn(ctx context.Context, r *rig, o options) ([]row, error) {
 				if s == fairlead {
 					patience = 2 * idleTimeout
 				}
-				left, err := load.Abandon(ctx, at, c.kind, n, patience, func(g door.Growth) bool { return g.RSS < 1<<20 && g.Goroutines <= 0 })
-				memory[s], goroutines[s] = left.RSS, float64(left.Goroutines)
+				left, err := load.Abandon(ctx, at, c.kind, n, patience, func(g door.Growth) bool { return g.Memory < 1<<20 && g.Goroutines <= 0 })
+				memory[s], goroutines[s] = left.Memory, float64(left.Goroutines)
 				return err
 			})
 			if err != nil {

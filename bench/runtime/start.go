@@ -18,8 +18,9 @@ import (
 const (
 	// starts is how often each server is started.
 	starts = 7
-	// idleFor is how long a server is left alone before its memory is read.
-	idleFor = 3 * time.Second
+	// idleFor is how long a server is left alone before its memory is read: what it
+	// does now and then at rest is among it.
+	idleFor = 15 * time.Second
 )
 
 // product is Fairlead's own program.
@@ -117,5 +118,6 @@ func (r *rig) startOnce(ctx context.Context, s subject, settled bool) (time.Dura
 	if settled {
 		err = pause(ctx, idleFor)
 	}
-	return took, door.RSS(p.command.Process.Pid), err
+	rss, _ := door.Memory(p.command.Process.Pid)
+	return took, rss, err
 }

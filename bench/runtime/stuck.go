@@ -120,7 +120,7 @@ func stickOnce(ctx context.Context, at load.Server, o options, wait bool) (stuck
 	if err != nil {
 		return found, err
 	}
-	found = stuckRound{ratio: float64(busy.P99) / float64(quiet.P99), own: grown.RSS / stuckClients, kernel: grown.Kernel / stuckClients}
+	found = stuckRound{ratio: float64(busy.P99) / float64(quiet.P99), own: grown.Memory / stuckClients, kernel: grown.Kernel / stuckClients}
 	if after, err = at.Sample(ctx, false); err != nil {
 		return found, err
 	}

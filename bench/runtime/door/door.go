@@ -22,8 +22,9 @@ import (
 
 // Sample is the state of a process.
 type Sample struct {
-	// RSS, Heap (live objects) and Stacks are bytes.
-	RSS, Heap, Stacks uint64
+	// RSS, Anonymous (of it, what are no pages of a file), Heap (live objects) and
+	// Stacks are bytes.
+	RSS, Anonymous, Heap, Stacks uint64
 	// Mallocs and Allocated (bytes) count from the start of the process.
 	Mallocs, Allocated uint64
 	Goroutines         int
@@ -35,28 +36,29 @@ type Sample struct {
 	Kernel  uint64
 }
 
-// Sub returns what was added since before. RSS, Heap, Stacks and Kernel may have
-// shrunk: see Growth.
+// Sub returns what was added since before. Memory may have shrunk: see Growth.
 func (s Sample) Sub(before Sample) Growth {
 	return Growth{
-		RSS: float64(s.RSS) - float64(before.RSS), Heap: float64(s.Heap) - float64(before.Heap),
+		Memory: float64(s.Anonymous) - float64(before.Anonymous), Heap: float64(s.Heap) - float64(before.Heap),
 		Kernel:  float64(s.Kernel) - float64(before.Kernel),
 		Mallocs: float64(s.Mallocs - before.Mallocs), Allocated: float64(s.Allocated - before.Allocated),
 		Goroutines: s.Goroutines - before.Goroutines, CPU: s.CPU - before.CPU,
 	}
 }
 
-// Growth is the difference of two samples, in their units.
+// Growth is the difference of two samples, in their units. Memory is that of
+// Anonymous: how many pages of the program's file are mapped depends on what ran
+// last, not on who is served.
 type Growth struct {
-	RSS, Heap, Kernel, Mallocs, Allocated float64
-	Goroutines                            int
-	CPU                                   time.Duration
+	Memory, Heap, Kernel, Mallocs, Allocated float64
+	Goroutines                               int
+	CPU                                      time.Duration
 }
 
 // Add sums the samples of two processes.
 func (s Sample) Add(o Sample) Sample {
 	return Sample{
-		RSS: s.RSS + o.RSS, Heap: s.Heap + o.Heap, Stacks: s.Stacks + o.Stacks,
+		RSS: s.RSS + o.RSS, Anonymous: s.Anonymous + o.Anonymous, Heap: s.Heap + o.Heap, Stacks: s.Stacks + o.Stacks,
 		Mallocs: s.Mallocs + o.Mallocs, Allocated: s.Allocated + o.Allocated,
 		Goroutines: s.Goroutines + o.Goroutines, CPU: s.CPU + o.CPU,
 		Sockets: s.Sockets + o.Sockets, Kernel: s.Kernel + o.Kernel,
@@ -99,8 +101,9 @@ func take() Sample {
 	runtime.ReadMemStats(&m)
 	s := Sample{
 		Heap: m.HeapAlloc, Stacks: m.StackInuse, Mallocs: m.Mallocs, Allocated: m.TotalAlloc,
-		Goroutines: runtime.NumGoroutine(), RSS: RSS(os.Getpid()),
+		Goroutines: runtime.NumGoroutine(),
 	}
+	s.RSS, s.Anonymous = Memory(os.Getpid())
 	s.Sockets, s.Kernel = sockets()
 	var usage syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &usage) == nil {

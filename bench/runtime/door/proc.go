@@ -18,27 +18,32 @@ import (
 // every architecture that Go runs on).
 const tick = 10 * time.Millisecond
 
-// RSS returns the resident memory of a process in bytes; 0 if there is none.
-func RSS(pid int) uint64 {
+// Memory returns the resident memory of a process, and what of it are no pages of
+// a file, in bytes; 0 if there is none.
+func Memory(pid int) (rss, anonymous uint64) {
 	f, err := os.Open("/proc/" + strconv.Itoa(pid) + "/status")
 	if err != nil {
-		return 0
+		return 0, 0
 	}
 	defer f.Close()
 	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if value, ok := strings.CutPrefix(lines.Text(), "VmRSS:"); ok {
-			kib, _ := strconv.ParseUint(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
-			return kib << 10
+		name, value, _ := strings.Cut(lines.Text(), ":")
+		kib, _ := strconv.ParseUint(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
+		switch name {
+		case "VmRSS":
+			rss = kib << 10
+		case "RssAnon":
+			anonymous = kib << 10
 		}
 	}
-	return 0
+	return rss, anonymous
 }
 
 // Tree samples a process without a door, and all that it started, from outside:
-// RSS and CPU only.
+// memory and CPU only.
 func Tree(pid int) Sample {
 	var s Sample
-	s.RSS = RSS(pid)
+	s.RSS, s.Anonymous = Memory(pid)
 	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
 		return Sample{}

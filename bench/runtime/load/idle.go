@@ -19,9 +19,9 @@ const openers = 8
 
 // Idle says what open sessions cost the server.
 type Idle struct {
-	// RSS and Heap are bytes for each session after a collection; Loose is the RSS
+	// Memory and Heap are bytes for each session after a collection; Loose is the memory
 	// without one.
-	RSS, Loose, Heap float64
+	Memory, Loose, Heap float64
 	// Goroutines were added by all sessions together.
 	Goroutines int
 	// Setup is CPU time for each session.
@@ -58,7 +58,7 @@ func HoldIdle(ctx context.Context, server Server, kind Kind, n int, own bool, r 
 	}
 	grown, sessions := after.Sub(before), float64(n)
 	return Idle{
-		RSS: grown.RSS / sessions, Loose: loose.Sub(before).RSS / sessions, Heap: grown.Heap / sessions,
+		Memory: grown.Memory / sessions, Loose: loose.Sub(before).Memory / sessions, Heap: grown.Heap / sessions,
 		Goroutines: grown.Goroutines, Setup: loose.Sub(before).CPU / time.Duration(n), Whole: after.RSS,
 	}, nil
 }

@@ -86,8 +86,5 @@ func (r *Registry) restore(s *Session, replies []Kept) {
 	delta += l.trimLocked()
 	l.mu.Unlock()
 	l.touch()
-	r.logs.observe(delta)
-	r.logs.mu.Lock()
-	r.logs.bytes += delta
-	r.logs.mu.Unlock()
+	r.logs.grew(l, delta)
 }

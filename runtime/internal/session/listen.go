@@ -135,18 +135,18 @@ type listenLog struct {
 }
 
 // Keep implements stream.Log.
-func (l *listenLog) Keep(m stream.Message) string {
+func (l *listenLog) Keep(id []byte, m *stream.Message) []byte {
 	if m.Data == nil {
-		return "" // It only asks the client to come back.
+		return id // It only asks the client to come back.
 	}
 	s := l.session
 	s.home.mu.Lock()
 	defer s.home.mu.Unlock()
 	if s.listen != l.number {
-		return "" // Another stream took over.
+		return id // Another stream took over.
 	}
 	s.listenSeq++
-	return eventID{listening, l.number, s.listenSeq}.String()
+	return eventID{listening, l.number, s.listenSeq}.append(id)
 }
 
 // Detach says that st has ended. It has no effect if st was replaced.
@@ -207,6 +207,10 @@ func (s *Session) Lost(m stream.Message) {
 		backlog.Lost(m)
 	}
 }
+
+// Crowded implements stream.Salvager. What was given to a stream of EraSSE is not
+// kept.
+func (s *Session) Crowded() {}
 
 // Written implements stream.Witness.
 func (s *Session) Written() {

@@ -5,9 +5,8 @@ package session
 
 import (
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"fairlead.dev/fairlead/runtime/internal/stream"
@@ -30,11 +29,14 @@ type eventLog struct {
 	replies []*Reply   // in the order of their numbers
 	bytes   int        // of all entries
 	pending int        // of these, what no stream was given
+	// settled is how many of the first replies have ended and have no message left
+	// that goes first when the log is full: most have nothing but their response.
+	settled int
 
 	// older and newer are the list of logs, and listed tells that the log is in
-	// it; guarded by logs.mu.
+	// it; written with logs.mu.
 	older, newer *eventLog
-	listed       bool
+	listed       atomic.Bool
 }
 
 // logLocked is the session's log, made now if there is none.
@@ -94,12 +96,37 @@ func (l *eventLog) trimLocked() (delta int) {
 	if l.bytes <= maxLog {
 		return 0
 	}
-	delta += l.dropLocked(func(r *Reply, e *entry) bool { return !e.response && e.seq <= r.sent })
-	delta += l.dropLocked(func(_ *Reply, e *entry) bool { return !e.response })
-	newest := l.replies[len(l.replies)-1]
-	delta += l.dropLocked(func(r *Reply, e *entry) bool { return r != newest || e.seq != r.seq })
-	l.pruneLocked()
-	return delta
+	before := l.bytes
+	spent := l.trimGivenLocked(trimmed)
+	if l.bytes > maxLog {
+		newest := l.replies[len(l.replies)-1]
+		for _, may := range []func(*Reply, *entry) bool{
+			func(_ *Reply, e *entry) bool { return !e.response },
+			func(r *Reply, e *entry) bool { return r != newest || e.seq != r.seq },
+		} {
+			for _, r := range l.replies {
+				spent = l.dropLocked(r, trimmed, may) || spent
+			}
+		}
+	}
+	if spent {
+		l.pruneLocked()
+	}
+	return l.bytes - before
+}
+
+// trimGivenLocked drops messages that are no responses and were given to a stream,
+// the oldest first, until the log has no more than limit bytes, if that is enough.
+// It reports whether a reply is spent now.
+func (l *eventLog) trimGivenLocked(limit int) (spent bool) {
+	for i := l.settled; i < len(l.replies) && l.bytes > limit; i++ {
+		r := l.replies[i]
+		spent = l.dropLocked(r, limit, func(r *Reply, e *entry) bool { return !e.response && e.seq <= r.sent }) || spent
+		if i == l.settled && r.over && r.out == nil && l.bytes > limit {
+			l.settled++
+		}
+	}
+	return spent
 }
 
 // pruneLocked forgets the replies of which nothing is left to resume: they take
@@ -111,28 +138,67 @@ func (l *eventLog) pruneLocked() {
 	for _, r := range l.replies {
 		r.gone = r.gone || r.spentLocked()
 	}
-	l.replies = slices.DeleteFunc(l.replies, (*Reply).spentLocked)
+	l.replies, l.settled = slices.DeleteFunc(l.replies, (*Reply).spentLocked), 0
 }
 
-// dropLocked drops entries that may go, the oldest reply's first, until the log
-// is small enough.
-func (l *eventLog) dropLocked(may func(*Reply, *entry) bool) (delta int) {
-	for _, r := range l.replies {
-		if l.bytes <= trimmed {
-			return delta
-		}
-		kept := r.entries[:0]
-		for i := range r.entries {
-			if e := &r.entries[i]; l.bytes > trimmed && may(r, e) {
-				delta -= l.forgetLocked(r, e)
-			} else {
-				kept = append(kept, *e)
-			}
-		}
-		clear(r.entries[len(kept):])
-		r.entries = kept
+// dropLocked drops entries of a reply that may go, the oldest first, until the log
+// has no more than limit bytes. It reports whether the reply is spent now.
+func (l *eventLog) dropLocked(r *Reply, limit int, may func(*Reply, *entry) bool) (spent bool) {
+	if l.bytes <= limit || len(r.entries) == 0 {
+		return false
 	}
-	return delta
+	kept := r.entries[:0]
+	for i := range r.entries {
+		if e := &r.entries[i]; l.bytes > limit && may(r, e) {
+			l.forgetLocked(r, e)
+		} else {
+			kept = append(kept, *e)
+		}
+	}
+	clear(r.entries[len(kept):])
+	r.entries = kept
+	if r.over {
+		r.entries = fitted(kept)
+	}
+	return r.spentLocked()
+}
+
+// arrays are for the entries of replies that say much; each has place for many.
+var arrays sync.Pool // of *[]entry
+
+// few and many are how many entries a reply gets place for: most say little, or a
+// hundred things.
+const (
+	few  = 16
+	many = 128
+)
+
+// roomier is entries with place for more.
+func roomier(entries []entry) []entry {
+	n := len(entries)
+	if n < few || n >= many {
+		return slices.Grow(entries, max(n, 1))
+	}
+	larger, ok := arrays.Get().(*[]entry)
+	if !ok {
+		larger = new(make([]entry, 0, many))
+	}
+	return append((*larger)[:0], entries...)
+}
+
+// fitted is entries of which no more come without much place that they do not need:
+// only entries are counted.
+func fitted(entries []entry) []entry {
+	n := len(entries)
+	if n > cap(entries)/4*3 {
+		return entries
+	}
+	fitting := slices.Clone(entries)
+	if cap(entries) == many {
+		clear(entries)
+		arrays.Put(&entries)
+	}
+	return fitting
 }
 
 // forgetLocked counts an entry out.
@@ -172,6 +238,7 @@ func (l *eventLog) clearLocked() (delta int) {
 
 // expireLocked drops the replies that nobody can resume any more.
 func (l *eventLog) expireLocked(now time.Duration) (delta int) {
+	l.settled = 0
 	l.replies = slices.DeleteFunc(l.replies, func(r *Reply) bool {
 		if !r.expiredLocked(now) {
 			return false
@@ -183,160 +250,4 @@ func (l *eventLog) expireLocked(now time.Duration) (delta int) {
 		return true
 	})
 	return delta
-}
-
-// logs are the event logs of one replica.
-type logs struct {
-	observe func(delta int)
-
-	mu    sync.Mutex // taken after no other lock but shard.mu
-	bytes int
-	// oldest and newest are the ends of the list, by when a stream was last
-	// opened on a log.
-	oldest, newest *eventLog
-}
-
-// touch makes l the newest.
-func (a *logs) touch(l *eventLog) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.unlistLocked(l)
-	a.listLocked(l)
-}
-
-func (a *logs) listLocked(l *eventLog) {
-	l.listed, l.older = true, a.newest
-	if a.newest != nil {
-		a.newest.newer = l
-	} else {
-		a.oldest = l
-	}
-	a.newest = l
-}
-
-func (a *logs) unlistLocked(l *eventLog) {
-	if !l.listed {
-		return
-	}
-	if l.older != nil {
-		l.older.newer = l.newer
-	} else {
-		a.oldest = l.newer
-	}
-	if l.newer != nil {
-		l.newer.older = l.older
-	} else {
-		a.newest = l.older
-	}
-	l.older, l.newer, l.listed = nil, nil, false
-}
-
-// grew counts what a log took on, or let go (negative). When all together are too
-// large, those that were used least recently are emptied.
-func (a *logs) grew(delta int) {
-	a.observe(delta)
-	a.mu.Lock()
-	a.bytes += delta
-	victim := a.oldest
-	full := a.bytes > maxLogs
-	a.mu.Unlock()
-	for full && victim != nil {
-		victim.mu.Lock()
-		cleared := victim.clearLocked()
-		victim.mu.Unlock()
-		a.observe(cleared)
-		a.mu.Lock()
-		a.bytes += cleared
-		full = a.bytes > maxLogs
-		next := victim.newer
-		if cleared != 0 && victim.listed {
-			// What is left are responses, whose turn comes after all others'.
-			a.unlistLocked(victim)
-			a.listLocked(victim)
-		}
-		victim = next
-		a.mu.Unlock()
-	}
-}
-
-// all is a snapshot of the logs.
-func (a *logs) all() []*eventLog {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	var all []*eventLog
-	for l := a.oldest; l != nil; l = l.newer {
-		all = append(all, l)
-	}
-	return all
-}
-
-// expire forgets what nobody can resume any more.
-func (a *logs) expire(now time.Duration) {
-	for _, l := range a.all() {
-		home := l.session.home
-		home.mu.Lock()
-		l.mu.Lock()
-		delta := l.expireLocked(now)
-		empty := len(l.replies) == 0
-		l.mu.Unlock()
-		if empty {
-			l.session.log = nil
-			a.mu.Lock()
-			a.unlistLocked(l)
-			a.mu.Unlock()
-		}
-		home.mu.Unlock()
-		if delta != 0 {
-			a.grew(delta)
-		}
-	}
-}
-
-// discard forgets the log of a session that has ended.
-func (a *logs) discard(l *eventLog) {
-	a.mu.Lock()
-	a.unlistLocked(l)
-	a.mu.Unlock()
-	l.mu.Lock()
-	delta := -l.bytes
-	for _, r := range l.replies {
-		r.entries, r.gone = nil, true
-		r.signalLocked()
-	}
-	l.bytes, l.pending, l.replies = 0, 0, nil
-	l.mu.Unlock()
-	a.grew(delta)
-}
-
-// The kinds of streams that ids tell apart: those of GET, and those of replies.
-const (
-	listening byte = 'g'
-	answering byte = 'p'
-)
-
-// eventID is the id of an event: which stream of its session it was on, and its
-// place there. Zero is the place before the first message.
-type eventID struct {
-	kind        byte
-	number, seq uint32
-}
-
-// String gives the id as clients see it, such as p3-17; it is opaque to them.
-func (id eventID) String() string {
-	b := append(make([]byte, 0, 24), id.kind)
-	b = strconv.AppendUint(b, uint64(id.number), 10)
-	b = strconv.AppendUint(append(b, '-'), uint64(id.seq), 10)
-	return string(b)
-}
-
-// parseEventID reads a Last-Event-ID; false for one that is none of ours.
-func parseEventID(text string) (id eventID, ok bool) {
-	if text == "" || len(text) > 24 || text[0] != listening && text[0] != answering {
-		return eventID{}, false
-	}
-	number, seq, found := strings.Cut(text[1:], "-")
-	n, err1 := strconv.ParseUint(number, 10, 32)
-	q, err2 := strconv.ParseUint(seq, 10, 32)
-	id = eventID{text[0], uint32(n), uint32(q)}
-	return id, found && err1 == nil && err2 == nil && id.String() == text
 }

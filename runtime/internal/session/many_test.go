@@ -31,7 +31,7 @@ func TestManySmallRepliesAreBounded(t *testing.T) {
 				out := stream.NewOutbox(0, nil)
 				reply := s.NewReply(out)
 				for _, m := range tt.say {
-					reply.Keep(m)
+					keep(reply, m)
 				}
 				reply.Finish()
 				reply.Detach(out)
@@ -51,7 +51,7 @@ func TestAFinishedReplyKeepsWhatIsStillQueued(t *testing.T) {
 		t.Fatal(err)
 	}
 	reply.Finish()
-	reply.Keep(response(40))
+	keep(reply, response(40))
 	reply.Detach(out)
 	if got := rendered(t, s, "p1-0"); len(got) != 1 {
 		t.Errorf("a client that comes back gets %v, want the response", got)

@@ -79,14 +79,14 @@ func (r *Reply) Prime() *stream.Message {
 }
 
 // Keep implements stream.Log for the stream that the reply began on.
-func (r *Reply) Keep(m stream.Message) string {
+func (r *Reply) Keep(id []byte, m *stream.Message) []byte {
 	r.log.mu.Lock()
 	out, delta := r.appendLocked(m, !r.pulled)
-	id := eventID{answering, r.number, r.seq}
+	id = eventID{answering, r.number, r.seq}.append(id)
 	r.log.mu.Unlock()
-	r.log.registry.logs.grew(delta)
+	r.log.registry.logs.grew(r.log, delta)
 	wake(out)
-	return id.String()
+	return id
 }
 
 // Lost implements stream.Salvager: m was queued on a stream that broke. That stream
@@ -94,9 +94,27 @@ func (r *Reply) Keep(m stream.Message) string {
 // over wakes itself after it has closed the one before.
 func (r *Reply) Lost(m stream.Message) {
 	r.log.mu.Lock()
-	_, delta := r.appendLocked(m, false)
+	_, delta := r.appendLocked(&m, false)
 	r.log.mu.Unlock()
-	r.log.registry.logs.grew(delta)
+	r.log.registry.logs.grew(r.log, delta)
+}
+
+// crowdedLog is how much a log keeps for a client that does not keep up, in bytes,
+// beside responses and what waits.
+const crowdedLog = maxLog / 8
+
+// Crowded implements stream.Salvager: the client reads more slowly than it is sent
+// to. The kernel holds more for it than a log could, so that nothing but a little
+// of what it was given is kept.
+func (r *Reply) Crowded() {
+	r.log.mu.Lock()
+	before := r.log.bytes
+	if r.log.trimGivenLocked(crowdedLog) {
+		r.log.pruneLocked()
+	}
+	delta := r.log.bytes - before
+	r.log.mu.Unlock()
+	r.log.registry.logs.grew(r.log, delta)
 }
 
 // Send says m. Without a stream it is kept, for as long as the client may still
@@ -142,9 +160,9 @@ func (r *Reply) keep(ctx context.Context, m stream.Message) error {
 			return err
 		}
 	}
-	out, delta := r.appendLocked(m, false)
+	out, delta := r.appendLocked(&m, false)
 	r.log.mu.Unlock()
-	r.log.registry.logs.grew(delta)
+	r.log.registry.logs.grew(r.log, delta)
 	wake(out)
 	return nil
 }
@@ -169,13 +187,16 @@ func wake(out stream.Stream) {
 
 // appendLocked adds m, which a stream is given just now or not yet. It gives the
 // outbox to wake, and by how much the log has grown.
-func (r *Reply) appendLocked(m stream.Message, given bool) (out stream.Stream, delta int) {
+func (r *Reply) appendLocked(m *stream.Message, given bool) (out stream.Stream, delta int) {
 	r.seq++
 	if given {
 		r.sent = r.seq
 	}
 	if r.gone {
 		return nil, 0
+	}
+	if len(r.entries) == cap(r.entries) {
+		r.entries = roomier(r.entries)
 	}
 	// Only responses are urgent.
 	r.entries = append(r.entries, entry{data: m.Data, kind: m.Kind, seq: r.seq, response: m.Urgent})
@@ -258,9 +279,7 @@ func (r *Reply) forgetSent() {
 	}
 	r.entries = slices.DeleteFunc(r.entries, func(e entry) bool { return e.seq <= r.sent })
 	r.log.mu.Unlock()
-	if delta != 0 {
-		r.log.registry.logs.grew(delta)
-	}
+	r.log.registry.logs.grew(r.log, delta)
 }
 
 // resumeLocked makes out the stream of the reply, for all that came after seq. It
@@ -300,7 +319,7 @@ func (r *Reply) renderLocked() []stream.Message {
 			r.log.pending -= size(e.data)
 		}
 	}
-	r.sent = r.seq
+	r.sent, r.log.settled = r.seq, 0
 	r.signalLocked()
 	return all
 }
@@ -321,6 +340,9 @@ func (r *Reply) Detach(out stream.Stream) {
 	defer r.log.mu.Unlock()
 	if r.out == out {
 		r.out, r.pulled, r.cut = nil, false, r.log.registry.now()
+	}
+	if r.over {
+		r.entries = fitted(r.entries)
 	}
 	if r.spentLocked() {
 		r.log.pruneLocked()

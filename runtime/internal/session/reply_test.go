@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -81,9 +82,9 @@ func TestALogIsBounded(t *testing.T) {
 	s, reply, _ := conversation(t, r)
 	for i := range 200 {
 		if i == 50 {
-			reply.Keep(response(900))
+			keep(reply, response(900))
 		}
-		if got := reply.Keep(progress(1000)); got == "" {
+		if got := keep(reply, progress(1000)); got == "" {
 			t.Fatal("no id")
 		}
 		if got := kept.bytes.Load(); got > maxLog {
@@ -97,21 +98,50 @@ func TestALogIsBounded(t *testing.T) {
 	}
 	// The newest response stays whatever its size.
 	_, large, _ := conversation(t, r)
-	large.Keep(progress(100))
-	large.Keep(response(2 * maxLog))
+	keep(large, progress(100))
+	keep(large, response(2*maxLog))
 	if ids := rendered(t, large.log.session, "p1-0"); len(ids) != 1 || ids[0] != "p1-2" {
 		t.Errorf("kept %q, want the large response", ids)
 	}
 	for _, s := range r.All() {
 		s.Close(stream.SessionEnded)
 	}
-	if kept.bytes.Load() != 0 || r.logs.bytes != 0 || r.logs.oldest != nil {
+	if kept.bytes.Load() != 0 || r.logs.bytes.Load() != 0 || r.logs.oldest != nil {
 		t.Errorf("%d bytes are kept of no session", kept.bytes.Load())
 	}
 	// Whoever still speaks is not kept.
-	reply.Keep(progress(100))
+	keep(reply, progress(100))
 	if kept.bytes.Load() != 0 {
 		t.Errorf("%d bytes are kept of a session that has ended", kept.bytes.Load())
+	}
+}
+
+func TestALogHoldsLittleForAClientThatDoesNotRead(t *testing.T) {
+	t.Parallel()
+	s, reply, out := conversation(t, New(sealer(), options(), nil))
+	keep(reply, response(100))
+	for range 30 {
+		keep(reply, progress(1000))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() {
+		for reply.Send(ctx, progress(4<<10)) == nil {
+			continue // Nobody reads.
+		}
+	}()
+	for {
+		s.log.mu.Lock()
+		held := s.log.bytes
+		s.log.mu.Unlock()
+		if held <= crowdedLog {
+			break
+		}
+		runtime.Gosched()
+	}
+	reply.Detach(out)
+	if ids := rendered(t, s, "p1-0"); len(ids) < 2 || ids[0] != "p1-1" || ids[1] == "p1-2" || ids[len(ids)-1] != "p1-31" {
+		t.Errorf("kept %q, want the response and the newest", ids)
 	}
 }
 
@@ -124,9 +154,9 @@ func TestAllLogsAreBounded(t *testing.T) {
 	for range sessions {
 		s, reply, _ := conversation(t, r)
 		for range 12 {
-			reply.Keep(progress(4 << 10))
+			keep(reply, progress(4<<10))
 		}
-		reply.Keep(response(10))
+		keep(reply, response(10))
 		reply.Finish()
 		all = append(all, s)
 		if got := kept.bytes.Load(); got > maxLogs {
@@ -150,7 +180,7 @@ func TestALogEndsAMinuteAfterItsReply(t *testing.T) {
 		defer cancel()
 		go r.Run(ctx)
 		s, reply, _ := conversation(t, r)
-		reply.Keep(response(10))
+		keep(reply, response(10))
 		time.Sleep(5 * time.Minute) //nolint:forbidigo // The bubble's clock.
 		reply.Finish()
 		time.Sleep(retention - time.Second) //nolint:forbidigo // The bubble's clock.
@@ -267,9 +297,9 @@ func TestTheLogIsHandedOver(t *testing.T) {
 	a.Revision = func() string { return "one" }
 	s, reply, _ := conversation(t, a)
 	for range 100 {
-		reply.Keep(progress(1000))
+		keep(reply, progress(1000))
 	}
-	reply.Keep(response(10))
+	keep(reply, response(10))
 	reply.Finish()
 	first, _, err := s.Listen(stream.NewOutbox(0, nil), "")
 	if err != nil {
@@ -326,8 +356,8 @@ func TestALargeReplyDoesNotTakeOthersAlong(t *testing.T) {
 				if i > 0 {
 					reply = s.NewReply(stream.NewOutbox(0, nil))
 				}
-				reply.Keep(progress(10))
-				reply.Keep(response(n))
+				keep(reply, progress(10))
+				keep(reply, response(n))
 				reply.Finish()
 			}
 			to, err := b.Adopt(handedOver(t, s))
@@ -486,3 +516,6 @@ func TestAStreamThatWasReplacedGetsNothing(t *testing.T) {
 		t.Errorf("the stream after it got %d messages", got)
 	}
 }
+
+// keep has a reply keep a message that its stream writes, and gives its id.
+func keep(r *Reply, m stream.Message) string { return string(r.Keep(nil, &m)) }

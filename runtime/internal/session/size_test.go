@@ -99,3 +99,30 @@ func BenchmarkAbandoned(b *testing.B) {
 	b.ReportMetric(float64(heap()-before), "bytes-left")
 	runtime.KeepAlive(r)
 }
+
+func TestSizeOfALog(t *testing.T) { //nolint:paralleltest // It measures the heap.
+	r := New(sealer(), options(), nil)
+	s, err := r.Create("x", engine.EraStreamable, initialized(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := make([]byte, 100)
+	before := heap()
+	for range 300 {
+		out := stream.NewOutbox(0, nil)
+		reply := s.NewReply(out)
+		for range 100 {
+			keep(reply, stream.Message{Data: data})
+		}
+		keep(reply, stream.Message{Data: data, Urgent: true})
+		reply.Finish()
+		reply.Detach(out)
+	}
+	grown := heap() - before
+	runtime.KeepAlive(s)
+	t.Logf("%d bytes for a log of %d bytes", grown, s.log.bytes)
+	// The data are the same everywhere. Replies of which only the response is left have no place for more.
+	if grown > 2*maxLog {
+		t.Errorf("a log of %d bytes takes %d, want at most %d", s.log.bytes, grown, 2*maxLog)
+	}
+}

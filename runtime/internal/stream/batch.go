@@ -15,10 +15,12 @@ type line struct {
 	entries []entry
 }
 
-// maxEntries bounds the lines that are kept, and maxBuffer the buffers, in bytes.
+// minEntries and maxEntries bound the lines that are kept, and maxBuffer the
+// buffers, in bytes.
 const (
+	minEntries = 16
 	maxEntries = 256
-	maxBuffer  = chunk
+	maxBuffer  = most
 )
 
 var lines = sync.Pool{New: func() any { return new(line) }}
@@ -27,7 +29,7 @@ func newLine() *line { return lines.Get().(*line) }
 
 // free gives l back, which may be nil.
 func (l *line) free() {
-	if l == nil || cap(l.entries) > maxEntries {
+	if l == nil || cap(l.entries) < minEntries || cap(l.entries) > maxEntries {
 		return
 	}
 	clear(l.entries)
@@ -49,7 +51,7 @@ func (l *line) lost(to Salvager) {
 // doubling is half empty, and a client that does not read has it held.
 func (l *line) insert(i int, e *entry) {
 	if n := len(l.entries); n == cap(l.entries) {
-		grown := make([]entry, n, n+max(n/4, 4))
+		grown := make([]entry, n, n+max(n/4, minEntries))
 		copy(grown, l.entries)
 		l.entries = grown
 	}
@@ -57,26 +59,31 @@ func (l *line) insert(i int, e *entry) {
 }
 
 // cut takes the first messages that are up to chunk bytes on the wire, at least
-// one. The rest is nil if that is all; else it gets a line that is no larger than
-// it has to be.
+// one, or all if they are up to most. The rest is nil if that is all; else it gets
+// a line that is no larger than it has to be.
 func (l *line) cut() (first, rest *line, size int) {
-	n, encoded := 0, 0
-	for n < len(l.entries) {
-		m := &l.entries[n].Message
-		encoded += m.encoded()
-		if n > 0 && encoded > chunk {
-			break
-		}
-		size += m.size()
-		n++
+	n := l.within(most)
+	if n < len(l.entries) {
+		n = l.within(chunk)
+		rest = &line{entries: slices.Clone(l.entries[n:])}
+		clear(l.entries[n:])
+		l.entries = l.entries[:n]
 	}
-	if n == len(l.entries) {
-		return l, nil, size
+	for i := range l.entries {
+		size += l.entries[i].size()
 	}
-	rest = &line{entries: slices.Clone(l.entries[n:])}
-	clear(l.entries[n:])
-	l.entries = l.entries[:n]
 	return l, rest, size
+}
+
+// within is how many messages are up to limit bytes on the wire, at least one.
+func (l *line) within(limit int) int {
+	encoded := 0
+	for i := range l.entries {
+		if encoded += l.entries[i].encoded(); encoded > limit {
+			return max(i, 1)
+		}
+	}
+	return len(l.entries)
 }
 
 // batch is what a writer has in its hands. It is pooled, since only writers that
@@ -88,6 +95,8 @@ type batch struct {
 	lent  bool // line is still the outbox's
 	dirty uint32
 	last  *Message
+	// id is that of the message that is encoded now.
+	id []byte
 	// notes are what is left of the messages once they are encoded.
 	notes []note
 	// buffer holds the encoded batch, and rest what of it is not written yet.
@@ -178,11 +187,11 @@ const minBuffer = 2 << 10
 
 // add appends a message that leaves now, under the id that the log gives it.
 func (b *batch) add(o *Options, m *Message, since time.Duration) {
-	id := ""
+	b.id = b.id[:0]
 	if o.Log != nil {
-		id = o.Log.Keep(*m)
+		b.id = o.Log.Keep(b.id, m)
 	}
-	b.buffer = appendMessage(b.buffer, m, id)
+	b.buffer = appendMessage(b.buffer, m, string(b.id))
 	b.notes = append(b.notes, note{kind: m.Kind, since: since})
 }
 

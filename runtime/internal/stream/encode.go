@@ -5,9 +5,7 @@ package stream
 
 import (
 	"bytes"
-	"cmp"
 	"strconv"
-	"strings"
 )
 
 // MediaType is the media type of an event stream.
@@ -59,7 +57,10 @@ func appendMessage(dst []byte, m *Message, id string) []byte {
 			return append(dst, '\n') // No event at all.
 		}
 	}
-	return AppendEvent(dst, m.Event, cmp.Or(m.ID, id), m.Data)
+	if m.ID != "" {
+		id = m.ID
+	}
+	return AppendEvent(dst, m.Event, id, m.Data)
 }
 
 // cutLine splits data at its first line terminator. more reports that there
@@ -84,10 +85,8 @@ func cutLine(data []byte) (line, rest []byte, more bool) {
 	return data[:end], data[next:], true
 }
 
+// appendField appends value without what would end its line.
 func appendField(dst []byte, value string) []byte {
-	if !strings.ContainsAny(value, "\r\n\x00") {
-		return append(dst, value...)
-	}
 	for i := range len(value) {
 		if c := value[i]; c != '\r' && c != '\n' && c != 0 {
 			dst = append(dst, c)

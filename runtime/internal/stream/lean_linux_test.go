@@ -231,7 +231,10 @@ func TestLeanHead(t *testing.T) {
 // counting gives ids in the order in which messages leave.
 type counting struct{ n int }
 
-func (c *counting) Keep(Message) string { c.n++; return fmt.Sprint(c.n) }
+func (c *counting) Keep(id []byte, _ *Message) []byte {
+	c.n++
+	return strconv.AppendInt(id, int64(c.n), 10)
+}
 
 func TestLeanWrites(t *testing.T) {
 	t.Parallel()

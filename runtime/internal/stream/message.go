@@ -43,16 +43,18 @@ type Message struct {
 // connection can go on where it was. Its methods are called one at a time, in
 // the order in which the messages leave, and must not wait.
 type Log interface {
-	// Keep takes a message that is about to be written and returns the id under
-	// which it is, empty for none.
-	Keep(m Message) (id string)
+	// Keep takes a message that is about to be written, and appends the id under
+	// which it is kept to id; none for none. It must not keep m itself.
+	Keep(id []byte, m *Message) []byte
 }
 
-// Salvager takes what a stream was sent and could not write.
+// Salvager takes what a stream was sent and could not write. It is called with the
+// outbox locked: it must not wait, nor call the outbox.
 type Salvager interface {
-	// Lost takes a message that is dropped unwritten. It is called with the
-	// outbox locked: it must not wait, nor call the outbox.
+	// Lost takes a message that is dropped unwritten.
 	Lost(m Message)
+	// Crowded says that a sender has to wait, since the client does not keep up.
+	Crowded()
 }
 
 // Witness is a Salvager of a stream without a Log: it gets what the writer had taken

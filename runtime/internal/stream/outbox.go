@@ -15,8 +15,12 @@ import (
 const DefaultLimit = 48 << 10
 
 // chunk is how much a writer takes at once, in bytes on the wire: enough for one write to be
-// cheap, and so little that a writer that is stuck holds no second outbox.
-const chunk = 16 << 10
+// cheap, and so little that a writer that is stuck holds no second outbox. It takes most
+// if nothing is left then: a small rest would cost a write of its own.
+const (
+	chunk = 16 << 10
+	most  = chunk + chunk/4
+)
 
 // Outbox is the bounded queue between the senders of a stream and its writer.
 // It bounds bytes, not messages; one message that is larger than the whole
@@ -100,6 +104,9 @@ func (o *Outbox) Send(ctx context.Context, m Message) error {
 	}
 	w := &waiter{entry: e, admitted: make(chan error, 1)}
 	o.waiters = slices.Insert(o.waiters, placeOf(&m, o.waiters, func(w **waiter) *Message { return &(*w).Message }), w)
+	if o.salvage != nil {
+		o.salvage.Crowded()
+	}
 	o.unlockAndWake(false)
 	select {
 	case err := <-w.admitted:
@@ -278,20 +285,24 @@ func (o *Outbox) pushLocked(e entry) {
 	o.countLocked(e.size())
 }
 
-// foldLocked drops the older message that m replaces. The newer one is queued
+// foldLocked drops the older messages that m replaces. The newer one is queued
 // at the end, so that it does not overtake what its group sent between them.
 func (o *Outbox) foldLocked(m Message) {
 	if m.Fold == "" || o.queue == nil || o.bytes <= o.limit/3*2 {
 		return
 	}
-	line := o.queue.entries
-	i := slices.IndexFunc(line, func(q entry) bool { return q.Fold == m.Fold && q.Group == m.Group })
-	if i < 0 {
+	before := o.bytes
+	o.queue.entries = slices.DeleteFunc(o.queue.entries, func(q entry) bool {
+		replaced := q.Fold == m.Fold && q.Group == m.Group
+		if replaced {
+			o.countLocked(-q.size())
+		}
+		return replaced
+	})
+	if o.bytes == before {
 		return
 	}
-	o.countLocked(-line[i].size())
-	o.folded += line[i].size()
-	o.queue.entries = slices.Delete(line, i, i+1)
+	o.folded += before - o.bytes
 	o.admitLocked()
 	if len(o.queue.entries) == 0 {
 		o.queue.free()

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -87,6 +88,23 @@ func TestOutboxOrder(t *testing.T) {
 	}
 }
 
+func TestAWriterLeavesNoSmallRest(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ messages, want int }{{18, 18}, {22, 22}, {23, 18}, {40, 18}} {
+		o := NewOutbox(1<<20, nil)
+		for range tt.messages {
+			if err := o.Send(t.Context(), pad("m", 1<<10)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b := newBatch()
+		o.next(b)
+		if got := len(b.line.entries); got != tt.want {
+			t.Errorf("of %d messages the writer took %d, want %d", tt.messages, got, tt.want)
+		}
+	}
+}
+
 func TestOutboxFoldsOnlyUnderPressure(t *testing.T) {
 	t.Parallel()
 	progress := func(word string, group uint64) Message {
@@ -119,6 +137,18 @@ func TestOutboxFoldsOnlyUnderPressure(t *testing.T) {
 			}
 		})
 	}
+	t.Run("all that it replaces", func(t *testing.T) {
+		t.Parallel()
+		o := NewOutbox(0, nil)
+		for i := range 34 {
+			if err := o.Send(t.Context(), progress(strconv.Itoa(i), 1)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := text(take(o)); got != "33" {
+			t.Errorf("queued %q, want none that a newer one replaced", got)
+		}
+	})
 	t.Run("who only replaces what it sent waits too", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
@@ -340,6 +370,7 @@ type witness struct{ all []string }
 
 func (w *witness) Lost(m Message) { w.all = append(w.all, string(m.Data)) }
 func (w *witness) Written()       { w.all = append(w.all, "written") }
+func (*witness) Crowded()         {}
 
 // salvager is no Witness.
 type salvager struct{ *witness }

@@ -63,8 +63,8 @@ func (r *ndjsonReader) next() ([]byte, error) {
 	}
 }
 
-// read returns the next line without its end. At the end of the input it
-// returns what is left together with io.EOF.
+// read returns the next line without its end, which is valid until the next call.
+// At the end of the input it returns what is left together with io.EOF.
 func (r *lineReader) read() ([]byte, error) {
 	r.line = r.line[:0]
 	for {
@@ -85,6 +85,11 @@ func (r *lineReader) read() ([]byte, error) {
 		}
 		if len(r.line)+end > r.limit {
 			return nil, errEventTooLarge
+		}
+		if len(r.line) == 0 && end < len(chunk) {
+			r.skipLF = chunk[end] == '\r'
+			r.skip(end + 1)
+			return chunk[:end], nil // The buffer keeps it until more is read.
 		}
 		r.line = append(r.line, chunk[:end]...)
 		if end == len(chunk) {

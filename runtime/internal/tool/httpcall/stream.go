@@ -94,9 +94,15 @@ type steps struct {
 	message string
 }
 
+// longMessage is from how many bytes on messages are no longer compared.
+const longMessage = 256
+
 // text is a message as a string, the one before if that was the same: in most
-// bursts it is.
+// bursts it is. Long ones are not held until the next: its client may be slow.
 func (s *steps) text(message []byte) string {
+	if len(message) >= longMessage {
+		return string(message)
+	}
 	if string(message) != s.message {
 		s.message = string(message)
 	}
