@@ -163,7 +163,8 @@ func (s *plain) loop(ctx context.Context, out *Outbox) error {
 func (s *plain) drain(ctx context.Context, out *Outbox) (done bool, err error) {
 	b := newBatch()
 	defer b.free()
-	for ctx.Err() == nil {
+	for {
+		// It is asked also when ctx has ended: what was taken before is written.
 		switch out.next(b) {
 		case resting:
 			return false, nil
@@ -174,6 +175,9 @@ func (s *plain) drain(ctx context.Context, out *Outbox) (done bool, err error) {
 		case writing:
 		}
 		b.encode(&s.opts)
+		if err := ctx.Err(); err != nil {
+			return false, err
+		}
 		if len(b.rest) > 0 {
 			last := out.spent()
 			if last && s.headless {
@@ -188,7 +192,6 @@ func (s *plain) drain(ctx context.Context, out *Outbox) (done bool, err error) {
 		}
 		b.written(s.opts.Observer)
 	}
-	return false, ctx.Err()
 }
 
 // piece is how much is written under one deadline, so that a large message may
