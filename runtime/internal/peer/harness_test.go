@@ -283,7 +283,7 @@ func (r *replica) askAs(t *testing.T, method, path, who, id, body string) *http.
 	if method != http.MethodPost {
 		q.Body, q.ContentLength = http.NoBody, 0
 	}
-	q.Header = http.Header{"X-Who": {who}, "Mcp-Session-Id": {id}, "Content-Type": {"application/json"}, "Traceparent": {"thing"}, "Authorization": {"Bearer secret"}}
+	q.Header = http.Header{"X-Who": {who}, "Mcp-Session-Id": {id}, "Last-Event-Id": {id}, "Content-Type": {"application/json"}, "Traceparent": {"thing"}, "Authorization": {"Bearer secret"}}
 	// A client cannot speak as a peer.
 	q.Header.Set(forwardHeader, (&envelope{Forwarded: Forwarded{Principal: auth.Principal{Key: "apikey:eve"}, Hops: 1}}).encode())
 	a, err := http.DefaultTransport.RoundTrip(q) //nolint:forbidigo // Tests have no limits.

@@ -190,17 +190,20 @@ func RenderLegacy(bits uint32) []stream.Message {
 	return []stream.Message{{Data: engine.ListChanged(), Event: "message", Kind: "list_changed"}}
 }
 
-// SessionID is the session that a request names, in the header of Streamable
-// HTTP, or for HTTP+SSE in the query, or as the last event that a client saw which
-// connects again; empty if it names none.
+// SessionID is the session that a request names, each endpoint in its own way: in the
+// header of Streamable HTTP, or for HTTP+SSE, which has no such header, in the query,
+// or as the last event that a client saw which connects again; empty if it names none.
 func SessionID(r *http.Request) string {
-	if id := r.Header.Get("Mcp-Session-Id"); id != "" {
-		return id
-	}
-	if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/sse") {
+	switch {
+	case strings.HasSuffix(r.URL.Path, "/messages"):
+		return QuerySession(r)
+	case !strings.HasSuffix(r.URL.Path, "/sse"):
+		return r.Header.Get("Mcp-Session-Id")
+	case r.Method == http.MethodGet:
 		return r.Header.Get("Last-Event-ID")
+	default:
+		return ""
 	}
-	return QuerySession(r)
 }
 
 // QuerySession is the session that a request's query names, empty if it names
