@@ -191,9 +191,9 @@ func (l *link) renewLocked(id *identity) {
 	}
 }
 
-// sweep closes connections of other identities that have nothing to do. It reports
-// whether the link is of no use any more.
-func (l *link) sweep(now time.Time, id *identity) (unused bool) {
+// sweep gives up connections of other identities that have nothing to do, which are to
+// be closed without a lock. It reports whether the link is of no use any more.
+func (l *link) sweep(now time.Time, id *identity) (idle []*mux.Client, unused bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.renewLocked(id)
@@ -202,34 +202,38 @@ func (l *link) sweep(now time.Time, id *identity) (unused bool) {
 		if c.Busy() > 0 {
 			kept = append(kept, c)
 		} else {
-			c.Close()
+			idle = append(idle, c)
 		}
 	}
 	clear(l.old[len(kept):])
 	l.old = kept
 	if now.Sub(l.used) <= memory || len(l.old) > 0 || l.client != nil && l.client.Busy() > 0 {
-		return false
+		return idle, false
 	}
 	if l.client != nil {
-		l.client.Close()
+		idle = append(idle, l.client)
 		l.client = nil
 	}
-	return true
+	return idle, true
+}
+
+func closeAll(all []*mux.Client) {
+	for _, c := range all {
+		c.Close()
+	}
 }
 
 // cut closes all connections, and with them what is on its way. wait waits until
 // they hold nothing any more.
 func (l *link) cut() (wait func()) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	if l.client != nil {
 		l.old = append(l.old, l.client)
 		l.client = nil
 	}
 	all := slices.Clone(l.old)
-	for _, c := range all {
-		c.Close()
-	}
+	l.mu.Unlock()
+	closeAll(all)
 	return func() {
 		for _, c := range all {
 			c.Wait()

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"fairlead.dev/fairlead/runtime/internal/auth"
+	"fairlead.dev/fairlead/runtime/internal/peer/mux"
 	"fairlead.dev/fairlead/runtime/internal/session"
 	"fairlead.dev/fairlead/runtime/internal/transport"
 	"fairlead.dev/fairlead/runtime/keyring"
@@ -131,22 +132,26 @@ func New(o Options) (*Links, error) {
 // when they become idle, and from peers that still show a key that has left the
 // ring no request is served. On an error, the ring before stays in force.
 func (l *Links) SetRing(ring keyring.Ring) error {
+	changed, err := l.take(ring)
+	if changed {
+		l.sweep(time.Now())
+	}
+	return err
+}
+
+func (l *Links) take(ring keyring.Ring) (changed bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if ring == l.ring {
-		return nil
+		return false, nil
 	}
 	id, err := newIdentity(ring)
 	if err != nil {
-		return err
+		return false, err
 	}
 	l.ring = ring
 	l.identity.Store(id)
-	now := time.Now()
-	for _, to := range l.links {
-		to.sweep(now, id)
-	}
-	return nil
+	return true, nil
 }
 
 // Leave says to all peers that this replica takes leave: they hand no sessions
@@ -189,11 +194,15 @@ func (l *Links) all() []*link {
 // sweep closes what was not used for long.
 func (l *Links) sweep(now time.Time) {
 	id := l.identity.Load()
+	var all []*mux.Client
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	for addr, to := range l.links {
-		if to.sweep(now, id) {
+		idle, unused := to.sweep(now, id)
+		all = append(all, idle...)
+		if unused {
 			delete(l.links, addr)
 		}
 	}
+	l.mu.Unlock()
+	closeAll(all)
 }
