@@ -68,7 +68,7 @@ func (l *Links) Route(w http.ResponseWriter, r *http.Request, id string, body []
 	}
 	switch {
 	case f.offer(r.Context(), first):
-	case l.Sessions.Has(key):
+	case l.Sessions.Has(key): // It was handed over to this replica just now.
 		return false
 	default:
 		f.refuse()
@@ -80,8 +80,20 @@ func (l *Links) Route(w http.ResponseWriter, r *http.Request, id string, body []
 const ssePath = "/sse"
 
 // offer forwards to the first replica, and to where that leads. It reports false
-// if none served the request.
+// if none served the request, and the client still waits for it.
 func (f *forwarding) offer(ctx context.Context, to netip.AddrPort) bool {
+	if f.serve(ctx, to) {
+		return true
+	}
+	if ctx.Err() == nil || f.links.Sessions.Has(f.envelope.Key) {
+		return false
+	}
+	f.finish(OutcomeCancelled)
+	return true
+}
+
+// serve is offer whether the client waits or not.
+func (f *forwarding) serve(ctx context.Context, to netip.AddrPort) bool {
 	if f.r.Method == http.MethodGet {
 		release, ok := f.links.Core.OpenStream(f.w, f.r)
 		if !ok {
@@ -94,7 +106,7 @@ func (f *forwarding) offer(ctx context.Context, to netip.AddrPort) bool {
 	to = f.likely(ctx, to)
 	for range maxTries {
 		if f.links.Sessions.Has(f.envelope.Key) {
-			return false // It was handed over to this replica just now.
+			return false
 		}
 		f.result = f.to(ctx, to)
 		switch {
@@ -103,7 +115,7 @@ func (f *forwarding) offer(ctx context.Context, to netip.AddrPort) bool {
 		case f.result.moved.IsValid():
 			to = f.result.moved
 			f.links.moved.put(f.envelope.Key, to)
-		case searched || f.result.err == errBusy: //nolint:errorlint // It is never wrapped.
+		case ctx.Err() != nil, searched, f.result.err == errBusy: //nolint:errorlint // It is never wrapped.
 			return false
 		default:
 			searched = true

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"sync/atomic"
@@ -19,6 +20,7 @@ import (
 	"fairlead.dev/fairlead/runtime/internal/engine"
 	"fairlead.dev/fairlead/runtime/internal/peer/mux"
 	"fairlead.dev/fairlead/runtime/internal/session"
+	"fairlead.dev/fairlead/runtime/internal/transport"
 	"fairlead.dev/fairlead/runtime/keyring"
 )
 
@@ -522,4 +524,55 @@ func TestAStreamOfASessionThatIsGoneIsServedHere(t *testing.T) {
 		t.Fatal(err)
 	}
 	is(t, all[1].askAs(t, http.MethodGet, ssePath, "alice", s.ID(), ""), http.StatusOK, all[0].name)
+}
+
+// A client that leaves while a connection is being opened, or there is no place for its
+// request yet, says nothing about the owner.
+func TestAClientThatLeavesEarly(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		method string
+		full   bool
+	}{
+		{name: "a message during the dial", method: http.MethodPost},
+		{name: "a stream during the dial", method: http.MethodGet},
+		{name: "a message that waits for a place", method: http.MethodPost, full: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			at := places(t, 2)
+			r := run(t, ring(1, 2, 3), at[0], at[0])
+			l := listen(t, at[1])
+			defer l.Close()
+			ctx, leave := context.WithCancel(t.Context())
+			go func() {
+				if c, err := l.Accept(); err == nil {
+					leave()
+					c.Close()
+				}
+			}()
+			if tt.full {
+				for range maxCalls {
+					r.links.to(at[1]).calls <- struct{}{}
+				}
+				leave()
+			}
+			id := seal(ring(1, 2, 3), uid, "apikey:alice", session.NewOwner(at[1]))
+			q := httptest.NewRequestWithContext(transport.WithRequest(ctx, "", id), tt.method, "/mcp", strings.NewReader("hello"))
+			q.Header.Set("X-Who", "alice")
+			if _, err := transport.Identify(q, by{}); err != nil {
+				t.Fatal(err)
+			}
+			if !r.links.Route(httptest.NewRecorder(), q, id, []byte("hello")) {
+				t.Error("the request was left to this replica")
+			}
+			r.count(t, OutcomeCancelled, 1)
+			for _, outcome := range []string{OutcomeUnreachable, OutcomeBusy, OutcomeGone} {
+				if _, counted := r.outcomes.Load(outcome); counted {
+					t.Errorf("it was counted as %s", outcome)
+				}
+			}
+		})
+	}
 }
