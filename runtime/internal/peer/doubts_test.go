@@ -140,7 +140,7 @@ func TestTheLatestCopyIsFound(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if got := all[0].links.find(t.Context(), s.Key(), netip.AddrPort{}); got.at != all[2-i%2].addr || !got.certain {
+		if got := all[0].links.find(t.Context(), s.Key(), session.Owner{}, netip.AddrPort{}, false); got.at != all[2-i%2].addr || !got.certain {
 			t.Errorf("found at %v, want %v", got.at, all[2-i%2].addr)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"fairlead.dev/fairlead/runtime/internal/peer/mux"
+	"fairlead.dev/fairlead/runtime/internal/session"
 	"fairlead.dev/fairlead/runtime/internal/stream"
 	"fairlead.dev/fairlead/runtime/internal/transport"
 )
@@ -25,6 +26,7 @@ type forwarding struct {
 	links    *Links
 	w        http.ResponseWriter
 	r        *http.Request
+	owner    session.Owner // that the session's id names
 	envelope *envelope
 	content  []byte
 	path     string
@@ -41,6 +43,8 @@ type result struct {
 	moved netip.AddrPort
 	// gone: the replica has not got the session, or nobody listens there.
 	gone bool
+	// dead: the process that it was meant for has ended.
+	dead bool
 	err  error
 }
 
@@ -71,7 +75,7 @@ func (f *forwarding) to(ctx context.Context, addr netip.AddrPort) result {
 	case err == nil:
 	case errors.Is(err, errRefused):
 		l.refused(addr)
-		return result{gone: true, err: err}
+		return result{gone: true, dead: true, err: err}
 	case errors.Is(err, errLost):
 		return f.lost(err)
 	default:
@@ -80,7 +84,8 @@ func (f *forwarding) to(ctx context.Context, addr netip.AddrPort) result {
 	defer a.done()
 	if verdict := a.Header.Get(verdictHeader); verdict != "" {
 		moved, _ := netip.ParseAddrPort(a.Header.Get(movedHeader))
-		return result{verdict: verdict, moved: moved, gone: verdict == verdictGone}
+		dead := verdict == verdictReplaced
+		return result{verdict: verdict, moved: moved, gone: dead || verdict == verdictGone, dead: dead}
 	}
 	f.pass(a, left)
 	return result{served: true}

@@ -84,15 +84,20 @@ func (l *Links) offer(ctx context.Context, addr netip.AddrPort, o offer) (doubtf
 type question struct {
 	Key    string         `json:"key"`
 	Missed netip.AddrPort `json:"missed,omitzero"`
+	// Owner and Boot are the process that made the id.
+	Owner netip.AddrPort `json:"owner,omitzero"`
+	Boot  string         `json:"boot,omitempty"`
 }
 
 // place answers it: the session is here, or was handed to somebody. Absent tells that
-// the replica which should have it is missing from the list of peers for long.
+// the replica which should have it is missing from the list of peers for long, and
+// Never that no session of its owner ever came here.
 type place struct {
 	Here       bool           `json:"here,omitempty"`
 	Generation uint32         `json:"generation,omitempty"`
 	Moved      netip.AddrPort `json:"moved,omitzero"`
 	Absent     bool           `json:"absent,omitempty"`
+	Never      bool           `json:"never,omitempty"`
 }
 
 // finding is what find has learnt.
@@ -103,27 +108,34 @@ type finding struct {
 	certain bool
 	// absent: one of them says so of the replica that should have it.
 	absent bool
+	// never: no session of the owner ever came to any replica, of so many that had
+	// joined.
+	never  bool
+	joined uint64
 }
 
 // find asks the replicas that rank first for a session whether they have taken it
-// over from the one that should have it.
-func (l *Links) find(ctx context.Context, key session.Key, but netip.AddrPort) finding {
+// over from the one that should have it, or simply everybody.
+func (l *Links) find(ctx context.Context, key session.Key, owner session.Owner, but netip.AddrPort, everybody bool) finding {
 	ctx, cancel := context.WithTimeout(ctx, findTimeout)
 	defer cancel()
-	var all []netip.AddrPort
-	for _, addr := range l.members.alive(time.Now()) {
-		if addr != but {
-			all = append(all, addr)
-		}
+	select {
+	case l.finding <- struct{}{}:
+		defer func() { <-l.finding }()
+	case <-ctx.Done():
+		return finding{}
 	}
-	all = rank(key, all)
-	all = all[:min(len(all), asked)]
+	all, whole, joined := l.members.others(time.Now(), but)
+	if all = rank(key, all); len(all) > asked && !everybody {
+		all, whole = all[:asked], false
+	}
+	q := question{Key: hex.EncodeToString(key[:]), Missed: but, Owner: owner.Addr, Boot: hex.EncodeToString(owner.Boot[:])}
 	places := make([]place, len(all))
 	answered := make([]bool, len(all))
 	var running sync.WaitGroup
 	for i, addr := range all {
 		running.Go(func() {
-			err := l.ask(ctx, addr, findPath, question{Key: hex.EncodeToString(key[:]), Missed: but}, &places[i])
+			err := l.ask(ctx, addr, findPath, q, &places[i])
 			// One that refuses connections is gone, and the sessions that it had with it.
 			answered[i] = err == nil || errors.Is(err, errRefused)
 		})
@@ -134,6 +146,8 @@ func (l *Links) find(ctx context.Context, key session.Key, but netip.AddrPort) f
 		at:      at,
 		certain: at.IsValid() || l.members.synced() && !slices.Contains(answered, false),
 		absent:  slices.ContainsFunc(places, func(p place) bool { return p.Absent }),
+		never:   whole && !slices.ContainsFunc(places, func(p place) bool { return !p.Never }) && !l.Sessions.Adopted(owner),
+		joined:  joined,
 	}
 }
 

@@ -55,6 +55,7 @@ type members struct {
 
 	mu          sync.Mutex // guards what follows
 	known       map[netip.AddrPort]*member
+	joined      uint64        // how many were ever known
 	first, last time.Time     // the first and the last lookup that succeeded
 	changed     chan struct{} // closed when a status comes or goes, and made anew
 }
@@ -91,6 +92,7 @@ func (m *members) addLocked(addr netip.AddrPort) *member {
 		return nil
 	}
 	m.known[addr] = &member{}
+	m.joined++
 	return m.known[addr]
 }
 
@@ -192,6 +194,31 @@ func (m *members) absent(addr netip.AddrPort) bool {
 		since = known.listed
 	}
 	return !since.IsZero() && m.last.Sub(since) > absence
+}
+
+// others are the replicas but one that were heard lately, in no order; all tells that no
+// other is on the list. joined changes when there is one more than ever before.
+func (m *members) others(now time.Time, but netip.AddrPort) (alive []netip.AddrPort, all bool, joined uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all = true
+	for addr, k := range m.known {
+		switch {
+		case addr == but:
+		case now.Sub(k.heard) <= silence:
+			alive = append(alive, addr)
+		case k.listed.Equal(m.last):
+			all = false
+		}
+	}
+	return alive, all, m.joined
+}
+
+// joins is how many members were ever known.
+func (m *members) joins() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.joined
 }
 
 // isListed reports whether the last lookup that succeeded named an address.

@@ -98,6 +98,8 @@ type Links struct {
 	poke     chan struct{} // asks for a lookup now
 	moved    moves
 	doubts   doubts
+	graves   graves
+	finding  chan struct{} // holds something for each session that is looked for
 	open     streams
 
 	mu    sync.Mutex // guards what follows
@@ -121,7 +123,8 @@ func New(o Options) (*Links, error) {
 	}
 	l := &Links{
 		Options: o, self: o.Sealer.Self(), poke: make(chan struct{}, 1), ring: o.Ring, links: map[netip.AddrPort]*link{},
-		retire: make(chan struct{}), served: make(chan struct{}),
+		finding: make(chan struct{}, maxFinding),
+		retire:  make(chan struct{}), served: make(chan struct{}),
 	}
 	l.members = newMembers(l.self.Addr)
 	l.identity.Store(id)

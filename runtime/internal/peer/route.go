@@ -49,7 +49,7 @@ func (l *Links) Route(w http.ResponseWriter, r *http.Request, id string, body []
 			first, e.Boot = owner.Addr, owner.Boot
 		}
 	}
-	f := &forwarding{links: l, w: w, r: r, envelope: e, content: body, path: r.URL.Path}
+	f := &forwarding{links: l, w: w, r: r, owner: owner, envelope: e, content: body, path: r.URL.Path}
 	// A 2024 client that comes back to a session that is gone gets a new one here,
 	// and is told so: a status would only make it give up.
 	if r.Method == http.MethodGet && r.URL.Path == ssePath {
@@ -94,6 +94,15 @@ func (f *forwarding) offer(ctx context.Context, to netip.AddrPort) bool {
 
 // serve is offer whether the client waits or not.
 func (f *forwarding) serve(ctx context.Context, to netip.AddrPort) bool {
+	l := f.links
+	dead, empty := false, false
+	if f.isForOwner() {
+		dead, empty = l.graves.look(time.Now(), f.owner, l.members.joins())
+	}
+	if empty {
+		f.result.gone = true
+		return false
+	}
 	if f.r.Method == http.MethodGet {
 		release, ok := f.links.Core.OpenStream(f.w, f.r)
 		if !ok {
@@ -102,24 +111,29 @@ func (f *forwarding) serve(ctx context.Context, to netip.AddrPort) bool {
 		}
 		defer release()
 	}
+	if !dead {
+		to = f.likely(ctx, to)
+	}
 	searched := false
-	to = f.likely(ctx, to)
 	for range maxTries {
-		if f.links.Sessions.Has(f.envelope.Key) {
+		if l.Sessions.Has(f.envelope.Key) {
 			return false
 		}
-		f.result = f.to(ctx, to)
+		if f.result = (result{gone: true, dead: true}); !dead {
+			f.result = f.to(ctx, to)
+		}
+		dead = false
 		switch {
 		case f.result.served:
 			return true
 		case f.result.moved.IsValid():
 			to = f.result.moved
-			f.links.moved.put(f.envelope.Key, to)
+			l.moved.put(f.envelope.Key, to)
 		case ctx.Err() != nil, searched, f.result.err == errBusy: //nolint:errorlint // It is never wrapped.
 			return false
 		default:
 			searched = true
-			f.links.moved.forget(f.envelope.Key)
+			l.moved.forget(f.envelope.Key)
 			if !f.search(ctx, &to) {
 				return false
 			}
@@ -129,6 +143,9 @@ func (f *forwarding) serve(ctx context.Context, to netip.AddrPort) bool {
 	return false
 }
 
+// isForOwner reports whether the request is meant for the process that made the id.
+func (f *forwarding) isForOwner() bool { return f.envelope.Boot != [8]byte{} }
+
 // likely is whom to offer to first. An address that has not been heard from lately is
 // often that of a machine that is gone, at which a connection is refused by nobody:
 // whoever took the session over says so sooner.
@@ -137,7 +154,7 @@ func (f *forwarding) likely(ctx context.Context, to netip.AddrPort) netip.AddrPo
 	if l.members.isAlive(time.Now(), to) {
 		return to
 	}
-	found := l.find(ctx, f.envelope.Key, to)
+	found := l.find(ctx, f.envelope.Key, f.owner, to, false)
 	if !found.at.IsValid() {
 		return to
 	}
@@ -151,7 +168,12 @@ func (f *forwarding) likely(ctx context.Context, to netip.AddrPort) netip.AddrPo
 func (f *forwarding) search(ctx context.Context, to *netip.AddrPort) bool {
 	l := f.links
 	l.wake()
-	found := l.find(ctx, f.envelope.Key, *to)
+	now := time.Now()
+	dead := f.isForOwner() && (f.result.dead || l.members.absent(*to))
+	found := l.find(ctx, f.envelope.Key, f.owner, *to, dead && l.graves.inquire(now, f.owner))
+	if dead {
+		l.graves.bury(now, f.owner, found.never, found.joined)
+	}
 	if !found.at.IsValid() {
 		// A replica that has just begun takes the word of those that have watched for
 		// longer, but not against what it sees itself.

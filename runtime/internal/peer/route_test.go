@@ -427,6 +427,7 @@ func TestKeysRotate(t *testing.T) {
 		}
 	}
 	id := all[0].open(t).ID()
+	is(t, all[1].ask(t, id, "hello"), http.StatusOK, all[0].name)
 	hanging := make(chan struct{})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -439,6 +440,9 @@ func TestKeysRotate(t *testing.T) {
 			t.Errorf("the request that ran meanwhile ended with %d", a.StatusCode)
 		}
 	}()
+	for all[1].links.to(all[0].addr).client.Busy() == 0 {
+		time.Sleep(time.Millisecond) //nolint:forbidigo // The connection has no channel for it.
+	}
 	for i := range 3 {
 		for j, r := range []*replica{all[i%2], all[1-i%2]} {
 			turn(r, ring(byte(2+i), byte(3+i), byte(1+i)))

@@ -199,7 +199,7 @@ func (l *Links) serveForwarded(w http.ResponseWriter, r *http.Request, value str
 		return
 	}
 	if e.Boot != ([8]byte{}) && e.Boot != l.self.Boot {
-		refuse(w, http.StatusNotFound, verdictGone, netip.AddrPort{})
+		refuse(w, http.StatusNotFound, verdictReplaced, netip.AddrPort{})
 		return
 	}
 	release, here := l.hold(r, e.Key)
@@ -278,6 +278,9 @@ func (l *Links) serveFind(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p := place{Absent: q.Missed.IsValid() && l.members.absent(q.Missed)}
+	if boot, ok := parseKey(q.Boot); ok {
+		p.Never = !l.Sessions.Adopted(session.Owner{Addr: q.Owner, Boot: boot})
+	}
 	if p.Generation, p.Here = l.Sessions.Generation(key); !p.Here {
 		p.Moved, _ = l.Sessions.Where(key)
 	}

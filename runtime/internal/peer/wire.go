@@ -26,9 +26,10 @@ const (
 
 // The values of verdictHeader.
 const (
-	// verdictGone: this is not the process that made the id, or it knows nothing
-	// of the session.
+	// verdictGone: the session is not here any more.
 	verdictGone = "gone"
+	// verdictReplaced: this is not the process that made the id, which has ended.
+	verdictReplaced = "replaced"
 	// verdictMoved: see movedHeader.
 	verdictMoved = "moved"
 	// verdictKey: the connection was made with a key that has left the ring.

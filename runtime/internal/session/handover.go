@@ -220,7 +220,7 @@ func (r *Registry) lookup(key Key) (s *Session, generation uint32) {
 }
 
 func (r *Registry) adopted(from Snapshot) (*Session, error) {
-	_, key, ok := r.sealer.Open(from.ID, from.Principal)
+	owner, key, ok := r.sealer.Open(from.ID, from.Principal)
 	if !ok {
 		return nil, errors.New("its id is none that this server made for its principal")
 	}
@@ -237,10 +237,34 @@ func (r *Registry) adopted(from Snapshot) (*Session, error) {
 		streams: from.Streams, listen: from.Listen, listenSeq: from.ListenSeq, generation: from.Generation,
 	}
 	decode(&s.raw, from.ID)
+	r.cameFrom(owner)
 	if from.Revision != r.revision() {
 		s.dirty |= everything
 	}
 	return s, nil
+}
+
+// maxOwners bounds the owners that are remembered.
+const maxOwners = 4096
+
+func (r *Registry) cameFrom(owner Owner) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.from == nil {
+		r.from = map[Owner]struct{}{}
+	}
+	if len(r.from) < maxOwners {
+		r.from[owner] = struct{}{}
+	}
+}
+
+// Adopted reports whether a session whose id names owner may ever have come here from
+// another replica: when very many owners had sessions that did, it says so of all.
+func (r *Registry) Adopted(owner Owner) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, known := r.from[owner]
+	return known || len(r.from) >= maxOwners
 }
 
 // everything is all bits that may be marked.

@@ -194,9 +194,15 @@ func TestCopies(t *testing.T) {
 		return sent(t, from)
 	}
 	first := offered(s)
+	if b.Adopted(a.sealer.Self()) {
+		t.Error("a session of the owner seems to have come before")
+	}
 	copied, err := b.Adopt(first)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if !b.Adopted(a.sealer.Self()) || b.Adopted(b.sealer.Self()) {
+		t.Error("which owner's session has come is not remembered")
 	}
 	if again, err := b.Adopt(first); err != nil || again != copied || b.Count() != 1 {
 		t.Errorf("the same offer again: another session %t, %v, %d sessions", again != copied, err, b.Count())

@@ -56,8 +56,10 @@ type Registry struct {
 	// whenIdle is WhenIdle's.
 	whenIdle atomic.Pointer[func(*Session)]
 
-	mu    sync.Mutex // guards where
+	mu    sync.Mutex // guards what follows
 	where map[Key]place
+	// from are the owners of sessions that ever came from other replicas.
+	from map[Owner]struct{}
 }
 
 // Observer learns what happens to sessions, for metrics. Its methods are called
