@@ -139,7 +139,7 @@ func (h *handOver) moveRest(ctx context.Context) {
 }
 
 // moveUntil moves sessions as soon as they are not in use, those to which nobody
-// listens or all, until ctx ends or it is done.
+// listens or all, until ctx ends or it is done, which is asked when all were tried.
 func (h *handOver) moveUntil(ctx context.Context, listening bool, done func() bool) {
 	if h.peers == nil {
 		return
@@ -149,15 +149,12 @@ func (h *handOver) moveUntil(ctx context.Context, listening bool, done func() bo
 	defer ticker.Stop()
 	var moving errgroup.Group
 	moving.SetLimit(maxHandOvers)
-	h.moveAll(ctx, listening)
-	for ctx.Err() == nil && !done() {
-		select {
-		case <-ctx.Done():
-		case s := <-h.frozen:
-			moving.Go(func() error { h.give(ctx, s.Session, s.snapshot); return nil })
-		case <-ticker.C:
-			h.moveAll(ctx, listening)
+	for ctx.Err() == nil {
+		h.moveAll(ctx, listening)
+		if done() {
+			break
 		}
+		h.giveFrozen(ctx, &moving, ticker.C)
 	}
 	h.sessions.WhenIdle(nil)
 	_ = moving.Wait() // No move fails.
@@ -167,6 +164,21 @@ func (h *handOver) moveUntil(ctx context.Context, listening bool, done func() bo
 			s.Thaw()
 		default:
 			return
+		}
+	}
+}
+
+// giveFrozen gives the sessions away that freeze keeps, until it is time to look at all
+// again.
+func (h *handOver) giveFrozen(ctx context.Context, moving *errgroup.Group, again <-chan time.Time) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-again:
+			return
+		case s := <-h.frozen:
+			moving.Go(func() error { h.give(ctx, s.Session, s.snapshot); return nil })
 		}
 	}
 }
