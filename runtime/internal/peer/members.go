@@ -57,6 +57,7 @@ type members struct {
 	known       map[netip.AddrPort]*member
 	joined      uint64        // how many were ever known
 	first, last time.Time     // the first and the last lookup that succeeded
+	met         bool          // those on the list were told of this replica once
 	changed     chan struct{} // closed when a status comes or goes, and made anew
 }
 
@@ -229,11 +230,20 @@ func (m *members) isListed(addr netip.AddrPort) bool {
 	return known != nil && known.listed.Equal(m.last)
 }
 
-// synced reports whether the list of peers was read at least once.
+// meet notes that those who are known now were told of this replica, and have answered
+// if they can.
+func (m *members) meet() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.met = !m.first.IsZero()
+}
+
+// synced reports whether the list of peers was read at least once, and those on it were
+// met.
 func (m *members) synced() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return !m.first.IsZero()
+	return m.met
 }
 
 // rank orders replicas by rendezvous hashing: whoever ranks the same ones for the

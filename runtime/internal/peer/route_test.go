@@ -179,6 +179,9 @@ func TestAReplicaThatHasJustBegunClaimsNothing(t *testing.T) {
 	r := run(t, ring(1, 2, 3), at[0], at...)
 	id := seal(ring(1, 2, 3), uid, "apikey:alice", session.NewOwner(at[1]))
 	is(t, r.ask(t, id, "hello"), http.StatusServiceUnavailable, "owner_unreachable")
+	// Nor does it know before it has met them.
+	r.links.members.list(time.Now(), at)
+	is(t, r.ask(t, id, "hello"), http.StatusServiceUnavailable, "owner_unreachable")
 	r.links.look(t.Context())
 	is(t, r.ask(t, id, "hello"), http.StatusNotFound, "unknown_session")
 }

@@ -85,6 +85,7 @@ func (l *Links) look(ctx context.Context) {
 	}
 	l.sweep(now)
 	l.tell(ctx, l.members.addresses())
+	l.members.meet()
 	l.demandAll(ctx)
 	// A peer that has stopped would hold all up that wait for its answers. Without
 	// them, it is closed to as well.
