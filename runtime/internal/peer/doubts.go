@@ -83,21 +83,33 @@ type demand struct {
 	At netip.AddrPort `json:"at,omitzero"`
 }
 
-// demands are what is to be told to each replica.
-func (d *doubts) demands(self netip.AddrPort) map[netip.AddrPort][]demand {
+// demands are what is to be told to each replica. where says where a session is that
+// has not ended on its way, or that nothing is to be told of it now.
+func (d *doubts) demands(where func(session.Key) (at netip.AddrPort, tell bool)) map[netip.AddrPort][]demand {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	all := map[netip.AddrPort][]demand{}
 	for key, about := range d.of {
-		to := demand{Key: hex.EncodeToString(key[:]), Outdated: about.outdated}
+		to, tell := demand{Key: hex.EncodeToString(key[:]), Outdated: about.outdated}, true
 		if !about.over {
-			to.At = self
+			to.At, tell = where(key)
 		}
 		for _, addr := range about.at {
-			all[addr] = append(all[addr], to)
+			if tell {
+				all[addr] = append(all[addr], to)
+			}
 		}
 	}
 	return all
+}
+
+// whereabouts says where a session is of which others may hold copies: here, or nowhere
+// since it has ended. One that ended because this replica leaves lives on in a copy.
+func (l *Links) whereabouts(key session.Key) (at netip.AddrPort, tell bool) {
+	if l.Sessions.Has(key) {
+		return l.self.Addr, true
+	}
+	return netip.AddrPort{}, !l.leaving.Load()
 }
 
 // doubt notes that replicas may hold copies up to one of a session that is here.
@@ -121,7 +133,7 @@ func (l *Links) demandAll(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, tellTimeout)
 	defer cancel()
 	var asked sync.WaitGroup
-	for addr, all := range l.doubts.demands(l.self.Addr) {
+	for addr, all := range l.doubts.demands(l.whereabouts) {
 		asked.Go(func() { l.demand(ctx, addr, all) })
 	}
 	asked.Wait()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"fairlead.dev/fairlead/runtime/internal/session"
+	"fairlead.dev/fairlead/runtime/internal/stream"
 )
 
 // ranked opens a session of a replica and gives the others in the order in which they
@@ -125,6 +126,33 @@ func TestADoubtfulCopyIsGivenUpForTheOwner(t *testing.T) {
 	have(t, s.Key(), all, others[0])
 }
 
+// A session that ends where it went on ends in its copies too, unless it ends only
+// because its replica leaves.
+func TestADoubtfulCopyOfASessionThatEnds(t *testing.T) {
+	t.Parallel()
+	for _, leaves := range []bool{false, true} {
+		all := replicas(t, 2)
+		s, others := ranked(t, all)
+		breaks(all[0], others[0], false)
+		snapshot, _ := s.Freeze()
+		if to, err := all[0].links.HandOver(t.Context(), snapshot); err == nil {
+			t.Fatalf("the session went to %s", to)
+		}
+		s.Thaw()
+		if leaves {
+			all[0].links.Leave(t.Context())
+		}
+		s.Close(stream.SessionEnded)
+		mend(all[0], others[0])
+		all[0].links.look(t.Context())
+		if leaves {
+			have(t, s.Key(), all, others[0])
+		} else {
+			have(t, s.Key(), all)
+		}
+	}
+}
+
 // Who looks for a session of which there are copies takes the latest, wherever that is.
 func TestTheLatestCopyIsFound(t *testing.T) {
 	t.Parallel()
@@ -187,7 +215,7 @@ func TestDoubtsAreBounded(t *testing.T) {
 	if len(d.of) != maxDoubts {
 		t.Errorf("%d doubts", len(d.of))
 	}
-	all := d.demands(addr(0))
+	all := d.demands(func(session.Key) (netip.AddrPort, bool) { return addr(0), true })
 	if len(all) != maxDoubtful {
 		t.Errorf("%d replicas are asked", len(all))
 	}
