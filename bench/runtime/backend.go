@@ -19,7 +19,7 @@ const slowness = 500 * time.Millisecond
 
 // startBackend serves what HTTP tools call, beside the client: /hello; /slow;
 // /progress with n lines of NDJSON and the result; /endless, lines for as long
-// as they are read.
+// as they are read; /quiet, one line and then nothing.
 func startBackend(ctx context.Context) (addr string, stop func(), err error) {
 	var config net.ListenConfig
 	l, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
@@ -46,6 +46,12 @@ func startBackend(ctx context.Context) (addr string, stop func(), err error) {
 		_, _ = io.WriteString(w, b.String()) // The client of the tool sees what is missing.
 	})
 	mux.HandleFunc("GET /endless", goOn)
+	mux.HandleFunc("GET /quiet", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/x-ndjson")
+		_, _ = io.WriteString(w, "{\"progress\":1}\n") // The client of the tool sees what is missing.
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	})
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	done := make(chan struct{})
 	go func() { _ = server.Serve(l); close(done) }() // Its end is Close.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"fairlead.dev/fairlead/bench/runtime/door"
 	"fairlead.dev/fairlead/bench/runtime/load"
 )
 
@@ -28,7 +29,11 @@ const (
 	cutPatience   = writeDeadline + 5*time.Second
 )
 
-var endless = load.Tool{Name: "endless", Arguments: `{}`}
+// endless never stops, quiet goes on without another word.
+var (
+	endless = load.Tool{Name: "endless", Arguments: `{}`}
+	quiet   = load.Tool{Name: "quiet", Arguments: `{}`}
+)
 
 // errCutEarly means that the machine is so busy that others could not be measured
 // before the stuck clients were cut.
@@ -65,12 +70,19 @@ func stuck(ctx context.Context, r *rig, o options) ([]row, error) {
 		ratios = append(ratios, last.ratio)
 		own, kernel = max(own, last.own), max(kernel, last.kernel)
 	}
+	call, err := waiting(ctx, r, o)
+	if err != nil {
+		return nil, err
+	}
 	slices.Sort(ratios)
 	clients := fmt.Sprintf("%d clients that never read", stuckClients)
 	return []row{
 		{
-			what: clients + ": memory of the process for each", show: kib, got: only(own),
+			what: clients + ": memory of the process for each, beside its call", show: kib, got: only(own - call),
 			must: []bar{atMost(72<<10, kib)}, aim: []bar{atMost(72<<10, kib)},
+		},
+		{
+			what: "a call that waits for its HTTP backend: memory of the process", show: kib, got: only(call),
 		},
 		{
 			what: clients + ": memory of the kernel for each", show: kib, got: only(kernel),
@@ -87,6 +99,43 @@ func stuck(ctx context.Context, r *rig, o options) ([]row, error) {
 	}, nil
 }
 
+// waiting measures what a call takes whose client has nothing to read, for which the
+// connection to the backend and the goroutines of both are needed too.
+func waiting(ctx context.Context, r *rig, o options) (each float64, err error) {
+	progressf("stuck: calls that wait")
+	err = r.with(ctx, fairlead.program(), "/mcp", nil, func(at load.Server) error {
+		before, err := settled(ctx, at, o)
+		if err != nil {
+			return err
+		}
+		clients, err := load.Stick(ctx, at, quiet, stuckClients)
+		if err != nil {
+			return err
+		}
+		defer clients.Close()
+		if err := pause(ctx, filling); err != nil {
+			return err
+		}
+		after, err := at.Sample(ctx, true)
+		each = after.Sub(before).Memory / stuckClients
+		return err
+	})
+	return each, err
+}
+
+// settled samples a server that has served everything of what follows before.
+func settled(ctx context.Context, at load.Server, o options) (door.Sample, error) {
+	tool := load.Tool{Name: burst, Arguments: `{"n":1}`}
+	for _, kind := range []load.Kind{load.SSE, load.Session} {
+		at := at
+		at.Path = fairlead.path(kind)
+		if _, err := load.CallLoop(ctx, at, kind, tool, o.callers/4, o.duration/4); err != nil {
+			return door.Sample{}, err
+		}
+	}
+	return at.Sample(ctx, true)
+}
+
 // stickOnce measures others without and with stuck clients, and what those take.
 // It waits for their end if that is wanted.
 func stickOnce(ctx context.Context, at load.Server, o options, wait bool) (stuckRound, error) {
@@ -94,11 +143,11 @@ func stickOnce(ctx context.Context, at load.Server, o options, wait bool) (stuck
 	others := func() (load.Calls, error) {
 		return load.CallLoop(ctx, at, load.Session, echo, o.callers/4, o.duration/2)
 	}
-	quiet, err := others()
+	alone, err := others()
 	if err != nil {
 		return found, err
 	}
-	before, err := at.Sample(ctx, true)
+	before, err := settled(ctx, at, o)
 	if err != nil {
 		return found, err
 	}
@@ -120,14 +169,14 @@ func stickOnce(ctx context.Context, at load.Server, o options, wait bool) (stuck
 	if err != nil {
 		return found, err
 	}
-	found = stuckRound{ratio: float64(busy.P99) / float64(quiet.P99), own: grown.Memory / stuckClients, kernel: grown.Kernel / stuckClients}
+	found = stuckRound{ratio: float64(busy.P99) / float64(alone.P99), own: grown.Memory / stuckClients, kernel: grown.Kernel / stuckClients}
 	if after, err = at.Sample(ctx, false); err != nil {
 		return found, err
 	}
-	if after.Sockets-before.Sockets < stuckClients {
+	if after.Accepted-before.Accepted < stuckClients {
 		return found, errCutEarly
 	}
-	for wait && after.Sockets > before.Sockets && time.Since(began) < 2*cutPatience {
+	for wait && after.Accepted > before.Accepted && time.Since(began) < 2*cutPatience {
 		if err := pause(ctx, 200*time.Millisecond); err != nil {
 			return found, err
 		}

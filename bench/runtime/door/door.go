@@ -30,10 +30,10 @@ type Sample struct {
 	Goroutines         int
 	// CPU is user and system time from the start of the process.
 	CPU time.Duration
-	// Sockets are open ones; Kernel is what the kernel holds in their queues, in
-	// bytes.
-	Sockets int
-	Kernel  uint64
+	// Sockets are open ones, Accepted those of them that others opened; Kernel is what
+	// the kernel holds in their queues, in bytes.
+	Sockets, Accepted int
+	Kernel            uint64
 }
 
 // Sub returns what was added since before. Memory may have shrunk: see Growth.
@@ -61,7 +61,7 @@ func (s Sample) Add(o Sample) Sample {
 		RSS: s.RSS + o.RSS, Anonymous: s.Anonymous + o.Anonymous, Heap: s.Heap + o.Heap, Stacks: s.Stacks + o.Stacks,
 		Mallocs: s.Mallocs + o.Mallocs, Allocated: s.Allocated + o.Allocated,
 		Goroutines: s.Goroutines + o.Goroutines, CPU: s.CPU + o.CPU,
-		Sockets: s.Sockets + o.Sockets, Kernel: s.Kernel + o.Kernel,
+		Sockets: s.Sockets + o.Sockets, Accepted: s.Accepted + o.Accepted, Kernel: s.Kernel + o.Kernel,
 	}
 }
 
@@ -104,7 +104,7 @@ func take() Sample {
 		Goroutines: runtime.NumGoroutine(),
 	}
 	s.RSS, s.Anonymous = Memory(os.Getpid())
-	s.Sockets, s.Kernel = sockets()
+	s.Sockets, s.Accepted, s.Kernel = sockets()
 	var usage syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &usage) == nil {
 		s.CPU = time.Duration(usage.Utime.Nano() + usage.Stime.Nano())

@@ -76,12 +76,15 @@ const (
 	memWriteQueued = 5
 )
 
-// sockets counts this process's sockets, and what the kernel holds for them.
-func sockets() (open int, kernel uint64) {
+// sockets counts this process's sockets, those of them that others opened, and what
+// the kernel holds for all.
+func sockets() (open, accepted int, kernel uint64) {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
-		return 0, 0
+		return 0, 0, 0
 	}
+	ports := map[int]int{} // how many sockets have a local port
+	var listening []int
 	for _, e := range entries {
 		fd, err := strconv.Atoi(e.Name())
 		if err != nil {
@@ -95,6 +98,30 @@ func sockets() (open int, kernel uint64) {
 		}
 		open++
 		kernel += uint64(mem.Data[memReceive]) + uint64(mem.Data[memReserved]) + uint64(mem.Data[memWriteQueued])
+		port := localPort(fd)
+		if listens, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); listens != 0 {
+			listening = append(listening, port)
+		} else {
+			ports[port]++
+		}
 	}
-	return open, kernel
+	for _, port := range listening {
+		accepted += ports[port]
+	}
+	return open, accepted, kernel
+}
+
+// localPort is the port of a socket of this machine, 0 for one that has none.
+func localPort(fd int) int {
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		return 0
+	}
+	switch at := name.(type) {
+	case *unix.SockaddrInet4:
+		return at.Port
+	case *unix.SockaddrInet6:
+		return at.Port
+	}
+	return 0
 }

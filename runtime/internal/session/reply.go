@@ -101,7 +101,7 @@ func (r *Reply) Lost(m stream.Message) {
 
 // crowdedLog is how much a log keeps for a client that does not keep up, in bytes,
 // beside responses and what waits.
-const crowdedLog = maxLog / 8
+const crowdedLog = maxLog / 16
 
 // Crowded implements stream.Salvager: the client reads more slowly than it is sent
 // to. The kernel holds more for it than a log could, so that nothing but a little

@@ -77,20 +77,13 @@ func (l *lean) begin(head []byte) error {
 	return l.flush(b)
 }
 
-// adopt finds the TCP connection below what net/http gave away. Some listeners
-// wrap it.
+// adopt takes the TCP connection below what net/http gave away.
 func (l *lean) adopt(conn net.Conn) error {
-	for {
-		if tcp, ok := conn.(*net.TCPConn); ok {
-			l.conn = tcp
-			break
-		}
-		wrapper, ok := conn.(interface{ NetConn() net.Conn })
-		if !ok {
-			return errors.Join(errors.ErrUnsupported, conn.Close())
-		}
-		conn = wrapper.NetConn()
+	tcp, ok := bare(conn)
+	if !ok {
+		return errors.Join(errors.ErrUnsupported, conn.Close())
 	}
+	l.conn = tcp
 	raw, err := l.conn.SyscallConn()
 	if err != nil {
 		return err
@@ -255,8 +248,17 @@ func (l *lean) try(b *batch) error {
 // be overtaken by the next one.
 func (l *lean) interrupt() {
 	if l.conn != nil {
-		_ = l.conn.Close()
+		l.hangUp()
 	}
+}
+
+// hangUp closes the connection. A client that does not read is told so at once, and
+// the kernel keeps nothing for it.
+func (l *lean) hangUp() {
+	if l.out.Reason() == WriteTimeout {
+		_ = l.conn.SetLinger(0)
+	}
+	_ = l.conn.Close()
 }
 
 // end closes the connection, cleanly if the client can still be reached.
@@ -270,7 +272,7 @@ func (l *lean) end() {
 			// What fails here has failed for the client too.
 			_ = l.conn.CloseWrite()
 		}
-		_ = l.conn.Close()
+		l.hangUp()
 	}
 	l.out.drop()
 	l.opts.Observer.StreamClosed(l.opts.Transport, reason, l.host.now()-l.began)

@@ -288,7 +288,7 @@ func (o *Outbox) pushLocked(e entry) {
 // foldLocked drops the older messages that m replaces. The newer one is queued
 // at the end, so that it does not overtake what its group sent between them.
 func (o *Outbox) foldLocked(m Message) {
-	if m.Fold == "" || o.queue == nil || o.bytes <= o.limit/3*2 {
+	if m.Fold == "" || o.queue == nil || o.bytes+o.folded <= o.limit/3*2 {
 		return
 	}
 	before := o.bytes

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"net"
 	"net/http"
 	"os"
 	"strconv"
@@ -98,6 +99,9 @@ func Serve(w http.ResponseWriter, r *http.Request, out *Outbox, opts Options) Cl
 	}
 	out.drop()
 	reason := out.Reason()
+	if reason == WriteTimeout {
+		s.cut()
+	}
 	opts.Observer.StreamClosed(opts.Transport, reason, time.Since(began))
 	return reason
 }
@@ -191,6 +195,36 @@ func (s *plain) drain(ctx context.Context, out *Outbox) (done bool, err error) {
 			}
 		}
 		b.written(s.opts.Observer)
+	}
+}
+
+// cut ends the connection of a client that does not read. Its handler may still have
+// a call to see to, and net/http would keep the connection until then. Over HTTP/2
+// others share it: there the deadline has ended the stream.
+func (s *plain) cut() {
+	conn, _, err := s.control.Hijack()
+	if err != nil {
+		return
+	}
+	if tcp, ok := bare(conn); ok {
+		// Nobody waits until it has taken what is left, TLS's farewell included.
+		_ = tcp.SetLinger(0)
+		_ = tcp.Close()
+	}
+	_ = conn.Close()
+}
+
+// bare finds the TCP connection below one that a listener or TLS has wrapped.
+func bare(conn net.Conn) (*net.TCPConn, bool) {
+	for {
+		if tcp, ok := conn.(*net.TCPConn); ok {
+			return tcp, true
+		}
+		wrapper, ok := conn.(interface{ NetConn() net.Conn })
+		if !ok {
+			return nil, false
+		}
+		conn = wrapper.NetConn()
 	}
 }
 

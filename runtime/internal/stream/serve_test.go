@@ -6,6 +6,7 @@ package stream
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -207,6 +208,37 @@ func TestServeEnds(t *testing.T) {
 }
 
 // A deadline that was left behind would fail the first write after it.
+// A client that does not read loses its connection at the deadline, also while its
+// request still has a call to wait for.
+func TestServeCutsAClientThatDoesNotRead(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		listener, finish := newPipes(), make(chan struct{})
+		out := NewOutbox(0, nil)
+		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			go Serve(w, r, out, Options{})
+			<-finish
+		})}
+		go server.Serve(listener) //nolint:errcheck // Its end is Close.
+		defer server.Close()
+		defer close(finish)
+		client := listener.dial(t)
+		defer client.Close()
+		if _, err := io.WriteString(client, "POST /mcp HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		<-out.Done()
+		synctest.Wait()
+		if took := time.Since(began); out.Reason() != WriteTimeout || took != DefaultWriteTimeout {
+			t.Errorf("the stream ended after %v: %s, want %v: %s", took, out.Reason(), DefaultWriteTimeout, WriteTimeout)
+		}
+		if _, err := client.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+			t.Errorf("the client reads %v, want the end", err)
+		}
+	})
+}
+
 func TestServeClearsItsDeadline(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

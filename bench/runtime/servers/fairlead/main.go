@@ -43,6 +43,9 @@ tools:
 - name: endless
   description: Reports progress without end.
   http: {url: "%[1]s/endless", response: {stream: NDJSON}}
+- name: quiet
+  description: Reports progress once, and is not done.
+  http: {url: "%[1]s/quiet", response: {stream: NDJSON}}
 - name: fetch
   description: Gets what the backend says.
   http: {url: "%[1]s/hello"}
