@@ -4,6 +4,7 @@
 package stream
 
 import (
+	"bytes"
 	"slices"
 	"sync"
 	"time"
@@ -37,13 +38,18 @@ func (l *line) free() {
 	lines.Put(l)
 }
 
-// lost gives what is in l, which may be nil, to who salvages it.
-func (l *line) lost(to Salvager) {
+// lost gives what is in l, which may be nil, to who salvages it. What a writer has
+// shares its buffer.
+func (l *line) lost(to Salvager, shared bool) {
 	if l == nil {
 		return
 	}
 	for i := range l.entries {
-		to.Lost(l.entries[i].Message)
+		m := l.entries[i].Message
+		if shared {
+			m.Data = bytes.Clone(m.Data)
+		}
+		to.Lost(m)
 	}
 }
 
@@ -91,10 +97,11 @@ func (l *line) within(limit int) int {
 type batch struct {
 	// line is what was taken from the outbox, nil for nothing; dirty bits and the
 	// last message are written after it.
-	line  *line
-	lent  bool // line is still the outbox's
-	dirty uint32
-	last  *Message
+	line *line
+	// lender is the outbox that line still belongs to, nil if it is the batch's.
+	lender *Outbox
+	dirty  uint32
+	last   *Message
 	// id is that of the message that is encoded now.
 	id []byte
 	// notes are what is left of the messages once they are encoded.
@@ -108,6 +115,7 @@ type batch struct {
 type note struct {
 	kind  string
 	since time.Duration // on the clock of entries
+	end   int           // of the message in the buffer
 }
 
 var batches = sync.Pool{New: func() any {
@@ -138,10 +146,10 @@ func (b *batch) clear() {
 
 // release lets go of the messages.
 func (b *batch) release() {
-	if !b.lent {
+	if b.lender == nil {
 		b.line.free()
 	}
-	b.line, b.lent = nil, false
+	b.line, b.lender = nil, nil
 }
 
 // encode makes bytes of what was taken, in the order in which it leaves, and
@@ -153,6 +161,9 @@ func (b *batch) encode(o *Options) {
 		for i := range b.line.entries {
 			e := &b.line.entries[i]
 			b.add(o, &e.Message, e.since)
+		}
+		if b.lender != nil {
+			b.lender.share(b)
 		}
 		b.release()
 	}
@@ -192,7 +203,7 @@ func (b *batch) add(o *Options, m *Message, since time.Duration) {
 		b.id = o.Log.Keep(b.id, m)
 	}
 	b.buffer = appendMessage(b.buffer, m, string(b.id))
-	b.notes = append(b.notes, note{kind: m.Kind, since: since})
+	b.notes = append(b.notes, note{kind: m.Kind, since: since, end: len(b.buffer)})
 }
 
 // written tells of what was handed to the connection, and forgets it.
@@ -264,8 +275,8 @@ func (o *Outbox) next(b *batch) state {
 	}
 	if o.queue != nil {
 		b.line, o.queue, o.taken = o.queue.cut()
-		if _, b.lent = o.salvage.(Witness); b.lent {
-			o.held = b.line
+		if _, ok := o.salvage.(Witness); ok {
+			o.held, b.lender = b.line, o
 		}
 	}
 	b.dirty, o.dirty, o.render = o.dirty, 0, o.dirty != 0
@@ -273,6 +284,24 @@ func (o *Outbox) next(b *batch) state {
 		b.last, o.last = o.last, nil
 	}
 	return writing
+}
+
+// share has the messages that a Witness may want back lie in the encoded batch: held
+// twice, they would double what a client costs that does not read.
+func (o *Outbox) share(b *batch) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.held != b.line {
+		return // The stream broke, and they were given back.
+	}
+	for i, note := range b.notes {
+		m := &o.held.entries[i].Message
+		end := note.end - len("\n\n")
+		// Data of one line lies before that, as it is.
+		if begin := end - len(m.Data); begin >= 0 && bytes.Equal(b.buffer[begin:end], m.Data) {
+			m.Data = b.buffer[begin:end:end]
+		}
+	}
 }
 
 // spent reports whether nothing follows what the writer has.

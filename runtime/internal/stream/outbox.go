@@ -242,8 +242,8 @@ func (o *Outbox) Salvage(to Salvager) {
 // counted until it lets go.
 func (o *Outbox) dropLocked() {
 	if o.salvage != nil {
-		o.held.lost(o.salvage)
-		o.queue.lost(o.salvage)
+		o.held.lost(o.salvage, true)
+		o.queue.lost(o.salvage, false)
 	}
 	o.queue.free()
 	o.held, o.render = nil, false // The writer may still read from it.
@@ -290,6 +290,9 @@ func (o *Outbox) pushLocked(e entry) {
 func (o *Outbox) foldLocked(m Message) {
 	if m.Fold == "" || o.queue == nil || o.bytes+o.folded <= o.limit/3*2 {
 		return
+	}
+	if o.bytes+o.folded+m.size() > o.limit {
+		return // It waits, like one that replaces nothing.
 	}
 	before := o.bytes
 	o.queue.entries = slices.DeleteFunc(o.queue.entries, func(q entry) bool {

@@ -366,10 +366,10 @@ func TestOutboxManySenders(t *testing.T) {
 }
 
 // witness writes down what it is told.
-type witness struct{ all []string }
+type witness struct{ all [][]byte }
 
-func (w *witness) Lost(m Message) { w.all = append(w.all, string(m.Data)) }
-func (w *witness) Written()       { w.all = append(w.all, "written") }
+func (w *witness) Lost(m Message) { w.all = append(w.all, m.Data) }
+func (w *witness) Written()       { w.all = append(w.all, []byte("written")) }
 func (*witness) Crowded()         {}
 
 // salvager is no Witness.
@@ -390,6 +390,7 @@ func TestSalvage(t *testing.T) {
 		{name: "the write fails", act: func(o *Outbox, _ *batch) { o.fail(WriteFailed) }, want: "[1 2 3]"},
 		{name: "it breaks, and then the write fails", act: func(o *Outbox, _ *batch) { o.Close(ClientGone); o.fail(WriteFailed); o.drop() }, want: "[1 2 3]"},
 		{name: "it breaks, and then the write succeeds", act: func(o *Outbox, b *batch) { o.Close(ClientGone); o.next(b) }, want: "[1 2 3]"},
+		{name: "the writer goes on with its buffer", act: func(o *Outbox, b *batch) { o.Close(WriteFailed); clear(b.buffer) }, want: "[1 2 3]"},
 		{name: "it breaks after the write", act: func(o *Outbox, b *batch) { o.next(b); o.Close(ClientGone) }, want: "[written 3]"},
 		{name: "all is written", act: func(o *Outbox, b *batch) { o.next(b); o.next(b); o.Close(Completed); o.drop() }, want: "[written]"},
 		{name: "a Log has what was taken", to: func(w *witness) Salvager { return salvager{w} }, act: func(o *Outbox, _ *batch) { o.Close(WriteFailed) }, want: "[3]"},
@@ -417,7 +418,7 @@ func TestSalvage(t *testing.T) {
 			send("3")
 			b.encode(&Options{Render: func(uint32) []Message { return nil }})
 			tt.act(o, b)
-			if got := fmt.Sprint(w.all); got != tt.want {
+			if got := fmt.Sprintf("%s", w.all); got != tt.want {
 				t.Errorf("lost and written: %s, want %s", got, tt.want)
 			}
 		})

@@ -91,8 +91,12 @@ func newTransport(plan *config.HTTPPlan, o Options) *http.Transport {
 		Timeout: dialTimeout, Resolver: o.Resolver, Control: g.control,
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3},
 	}
+	dial := dialer.DialContext
+	if plan.Stream != "" {
+		dial = narrow(dial)
+	}
 	return &http.Transport{
-		DialContext:            dialer.DialContext,
+		DialContext:            dial,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    dialTimeout,
 		ForceAttemptHTTP2:      true,
@@ -103,6 +107,22 @@ func newTransport(plan *config.HTTPPlan, o Options) *http.Transport {
 		MaxResponseHeaderBytes: maxHeaderBytes,
 		// A compressed stream would arrive in lumps.
 		DisableCompression: plan.Stream != "",
+	}
+}
+
+// streamWindow is how much the kernel takes from a backend that streams before its
+// events are read, in bytes; Linux doubles it for its own needs. Left alone it grows
+// to megabytes for a client that does not keep up.
+const streamWindow = 32 << 10
+
+// narrow bounds what the kernel holds for a connection that nobody reads from.
+func narrow(dial func(ctx context.Context, network, address string) (net.Conn, error)) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if tcp, ok := conn.(*net.TCPConn); ok {
+			_ = tcp.SetReadBuffer(streamWindow) // Without it more is held, nothing else.
+		}
+		return conn, err
 	}
 }
 
