@@ -38,6 +38,8 @@ const (
 	// patience bounds the wait for what a load leaves to go: sessions end after
 	// their idle timeout, and memory is returned at most once a minute.
 	patience = 100 * time.Second
+	// calm is how long the lowest figures are looked for in the beginning and the end.
+	calm = 15 * time.Second
 
 	// What may be left. A goroutine or a descriptor more than before is a leak if
 	// each client leaves one; the few that are allowed are those of a timer or a
@@ -163,12 +165,12 @@ func (r *runtime) edit() {
 
 // sample is what the runtime's own metrics say.
 type sample struct {
-	memory, goroutines, descriptors, sessions, streams float64
+	memory, heap, goroutines, descriptors, sessions, streams float64
 }
 
 func (s sample) String() string {
-	return fmt.Sprintf("%.1f MiB, %.0f goroutines, %.0f descriptors, %.0f sessions, %.0f streams",
-		s.memory/(1<<20), s.goroutines, s.descriptors, s.sessions, s.streams)
+	return fmt.Sprintf("%.1f MiB (%.1f of heap), %.0f goroutines, %.0f descriptors, %.0f sessions, %.0f streams",
+		s.memory/(1<<20), s.heap/(1<<20), s.goroutines, s.descriptors, s.sessions, s.streams)
 }
 
 func (r *runtime) sample() sample {
@@ -189,6 +191,8 @@ func (r *runtime) sample() sample {
 		switch name {
 		case "process_resident_memory_bytes":
 			s.memory += n
+		case "go_memstats_heap_alloc_bytes":
+			s.heap += n
 		case "go_goroutines":
 			s.goroutines += n
 		case "process_open_fds":
@@ -199,7 +203,7 @@ func (r *runtime) sample() sample {
 			s.streams += n
 		}
 	}
-	if s.memory == 0 || s.goroutines == 0 || s.descriptors == 0 {
+	if s.memory == 0 || s.heap == 0 || s.goroutines == 0 || s.descriptors == 0 {
 		r.t.Fatalf("the metrics lack what the process takes: %+v", s)
 	}
 	return s
@@ -236,13 +240,14 @@ func TestSoak(t *testing.T) {
 	// were needed at once.
 	backend.CloseClientConnections()
 	r.settle(func(s sample) bool { return s.sessions == 0 && s.streams == 0 })
-	begin := r.lowest(15 * time.Second)
+	begin := r.lowest(calm)
 	t.Logf("in the beginning: %s", begin)
 
 	l.run(*soakFor)
 	t.Logf("right after %s of load: %s", *soakFor, r.sample())
 	backend.CloseClientConnections()
-	end := r.settle(func(s sample) bool { return within(begin, s) })
+	r.settle(func(s sample) bool { return within(begin, s) })
+	end := r.lowest(calm)
 	t.Logf("in the end: %s", end)
 	if !within(begin, end) {
 		t.Errorf("the runtime has not come back to where it began: %s, then %s", begin, end)
@@ -255,7 +260,8 @@ func (r *runtime) lowest(d time.Duration) sample {
 	low := r.sample()
 	for deadline := time.Now().Add(d); time.Now().Before(deadline); r.pause() {
 		s := r.sample()
-		low.memory, low.goroutines, low.descriptors = min(low.memory, s.memory), min(low.goroutines, s.goroutines), min(low.descriptors, s.descriptors)
+		low.memory, low.heap = min(low.memory, s.memory), min(low.heap, s.heap)
+		low.goroutines, low.descriptors = min(low.goroutines, s.goroutines), min(low.descriptors, s.descriptors)
 		low.sessions, low.streams = s.sessions, s.streams
 	}
 	return low
