@@ -91,9 +91,9 @@ func newTransport(plan *config.HTTPPlan, o Options) *http.Transport {
 		Timeout: dialTimeout, Resolver: o.Resolver, Control: g.control,
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3},
 	}
-	dial := dialer.DialContext
+	dial, buffer := dialer.DialContext, 0
 	if plan.Stream != "" {
-		dial = narrow(dial)
+		dial, buffer = narrow(dial), streamBuffer
 	}
 	return &http.Transport{
 		DialContext:            dial,
@@ -107,6 +107,7 @@ func newTransport(plan *config.HTTPPlan, o Options) *http.Transport {
 		MaxResponseHeaderBytes: maxHeaderBytes,
 		// A compressed stream would arrive in lumps.
 		DisableCompression: plan.Stream != "",
+		ReadBufferSize:     buffer,
 	}
 }
 
@@ -114,6 +115,9 @@ func newTransport(plan *config.HTTPPlan, o Options) *http.Transport {
 // events are read, in bytes; Linux doubles it for its own needs. Left alone it grows
 // to megabytes for a client that does not keep up.
 const streamWindow = 32 << 10
+
+// streamBuffer is for a burst of events, in bytes: twice what net/http takes.
+const streamBuffer = 8 << 10
 
 // narrow bounds what the kernel holds for a connection that nobody reads from.
 func narrow(dial func(ctx context.Context, network, address string) (net.Conn, error)) func(ctx context.Context, network, address string) (net.Conn, error) {
