@@ -163,16 +163,18 @@ func (s *plain) loop(ctx context.Context, out *Outbox) error {
 	}
 }
 
-// drain writes until there is nothing more now, or ever again: done.
+// drain writes until there is nothing more now, or ever again: done. When it fails,
+// the batch is not used again: the outbox gives back messages that lie in it.
 func (s *plain) drain(ctx context.Context, out *Outbox) (done bool, err error) {
 	b := newBatch()
-	defer b.free()
 	for {
 		// It is asked also when ctx has ended: what was taken before is written.
 		switch out.next(b) {
 		case resting:
+			b.free()
 			return false, nil
 		case ended:
+			b.free()
 			// The last deadline stays set: the server still has to write the
 			// end of the body under it.
 			return true, s.deadline(time.Now().Add(s.opts.WriteTimeout))
