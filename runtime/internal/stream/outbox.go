@@ -96,8 +96,8 @@ func (o *Outbox) Send(ctx context.Context, m Message) error {
 		return &ClosedError{Reason: o.reason}
 	}
 	e := entry{Message: m, since: sinceEpoch()}
-	o.foldLocked(m)
 	if len(o.waiters) == 0 && o.fitsLocked(m) {
+		o.foldLocked(m)
 		o.pushLocked(e)
 		o.unlockAndWake(false)
 		return nil
@@ -285,14 +285,12 @@ func (o *Outbox) pushLocked(e entry) {
 	o.countLocked(e.size())
 }
 
-// foldLocked drops the older messages that m replaces. The newer one is queued
-// at the end, so that it does not overtake what its group sent between them.
+// foldLocked drops the older messages that m replaces, which has its place: one that
+// waits replaces nothing, since it may give up. The newer one is queued at the end,
+// so that it does not overtake what its group sent between them.
 func (o *Outbox) foldLocked(m Message) {
 	if m.Fold == "" || o.queue == nil || o.bytes+o.folded <= o.limit/3*2 {
 		return
-	}
-	if o.bytes+o.folded+m.size() > o.limit {
-		return // It waits, like one that replaces nothing.
 	}
 	before := o.bytes
 	o.queue.entries = slices.DeleteFunc(o.queue.entries, func(q entry) bool {
@@ -302,11 +300,7 @@ func (o *Outbox) foldLocked(m Message) {
 		}
 		return replaced
 	})
-	if o.bytes == before {
-		return
-	}
 	o.folded += before - o.bytes
-	o.admitLocked()
 	if len(o.queue.entries) == 0 {
 		o.queue.free()
 		o.queue = nil

@@ -173,6 +173,27 @@ func TestOutboxFoldsOnlyUnderPressure(t *testing.T) {
 			o.Close(ClientGone)
 		})
 	})
+	t.Run("none by one that has to wait itself", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			o := NewOutbox(0, nil)
+			for _, m := range []Message{pad("fill", 40<<10), progress("a", 1)} {
+				if err := o.Send(t.Context(), m); err != nil {
+					t.Fatal(err)
+				}
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			go func() { _ = o.Send(t.Context(), pad("large", 16<<10)) }()
+			synctest.Wait()
+			go func() { _ = o.Send(ctx, progress("b", 1)) }()
+			synctest.Wait()
+			cancel()
+			synctest.Wait()
+			if got := text(take(o)); got != "fill a large" {
+				t.Errorf("queued %q, want what was sent by those who did not give up", got)
+			}
+		})
+	})
 	t.Run("another call's token of the same name", func(t *testing.T) {
 		t.Parallel()
 		o := NewOutbox(0, nil)
