@@ -77,6 +77,9 @@ func (r *Registry) restore(s *Session, replies []Kept) {
 		}
 		for _, e := range k.Events {
 			reply.entries = append(reply.entries, entry{data: e.Data, kind: e.Kind, seq: e.Seq, response: e.Response})
+			if e.Response {
+				l.answered, reply.answer = reply, e.Seq
+			}
 			l.bytes += size(e.Data)
 			delta += size(e.Data)
 		}

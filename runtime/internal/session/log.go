@@ -32,6 +32,8 @@ type eventLog struct {
 	// settled is how many of the first replies have ended and have no message left
 	// that goes first when the log is full: most have nothing but their response.
 	settled int
+	// answered is the reply that got a response last, nil before the first.
+	answered *Reply
 
 	// older and newer are the list of logs, and listed tells that the log is in
 	// it; written with logs.mu.
@@ -58,24 +60,37 @@ func (l *eventLog) add(r *Reply) {
 // touch makes the log the one that was used last.
 func (l *eventLog) touch() { l.registry.logs.touch(l) }
 
+// find is the reply with a number, and the stream that carries it, each nil for none.
+func (l *eventLog) find(number uint32) (*Reply, stream.Stream) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i := slices.IndexFunc(l.replies, func(r *Reply) bool { return r.number == number })
+	if i < 0 {
+		return nil, nil
+	}
+	return l.replies[i], l.replies[i].out
+}
+
 // resume is Session.Resume.
 func (l *eventLog) resume(after eventID, out stream.Stream) (*Reply, bool) {
+	r, before := l.find(after.number)
+	if r == nil {
+		return nil, false
+	}
+	if before != nil {
+		// What it has not written comes here, ahead of anything that is said later.
+		before.Close(stream.ClientGone)
+	}
 	l.mu.Lock()
-	i := slices.IndexFunc(l.replies, func(r *Reply) bool { return r.number == after.number })
-	if i < 0 {
+	if left := len(r.entries) > 0 && r.entries[len(r.entries)-1].seq > after.seq; r.gone || r.over && !left {
 		l.mu.Unlock()
 		return nil, false
 	}
-	r := l.replies[i]
-	if left := len(r.entries) > 0 && r.entries[len(r.entries)-1].seq > after.seq; r.over && !left {
-		l.mu.Unlock()
-		return nil, false
-	}
-	before := r.resumeLocked(out, after.seq)
+	before = r.resumeLocked(out, after.seq)
 	over := r.over
 	l.mu.Unlock()
 	if before != nil {
-		before.Close(stream.ClientGone)
+		before.Close(stream.ClientGone) // Another client may have come in between.
 	}
 	out.Mark(Pending)
 	if over {
@@ -99,10 +114,9 @@ func (l *eventLog) trimLocked() (delta int) {
 	before := l.bytes
 	spent := l.trimGivenLocked(trimmed)
 	if l.bytes > maxLog {
-		newest := l.replies[len(l.replies)-1]
 		for _, may := range []func(*Reply, *entry) bool{
 			func(_ *Reply, e *entry) bool { return !e.response },
-			func(r *Reply, e *entry) bool { return r != newest || e.seq != r.seq },
+			func(r *Reply, e *entry) bool { return r != l.answered || e.seq != r.answer },
 		} {
 			for _, r := range l.replies {
 				spent = l.dropLocked(r, trimmed, may) || spent

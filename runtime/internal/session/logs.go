@@ -15,7 +15,7 @@ type logs struct {
 
 	bytes atomic.Int64
 
-	mu sync.Mutex // taken after no other lock but shard.mu
+	mu sync.Mutex // taken after shard.mu and eventLog.mu, if they are
 	// oldest and newest are the ends of the list, by when a stream was last
 	// opened on a log.
 	oldest, newest *eventLog
@@ -82,21 +82,22 @@ func (a *logs) evict() {
 	a.mu.Unlock()
 	for victim != nil && a.bytes.Load() > maxLogs {
 		victim.mu.Lock()
-		cleared, left := victim.clearLocked(), victim.bytes
-		victim.mu.Unlock()
-		a.observe(cleared)
-		a.bytes.Add(int64(cleared))
+		cleared := victim.clearLocked()
 		a.mu.Lock()
 		next := victim.newer
 		if victim.listed.Load() {
 			a.unlistLocked(victim)
-			if left > 0 {
+			if victim.bytes > 0 {
 				// These are responses, whose turn comes after all others'.
 				a.listLocked(victim)
 			}
 		}
-		victim = next
 		a.mu.Unlock()
+		// Until here nothing is added: a log with messages must not be left out.
+		victim.mu.Unlock()
+		a.observe(cleared)
+		a.bytes.Add(int64(cleared))
+		victim = next
 	}
 }
 

@@ -29,6 +29,7 @@ type Reply struct {
 	// hence never the other way round.
 	seq     uint32 // of the newest entry
 	sent    uint32 // what is above was not given to any stream
+	answer  uint32 // of the newest response
 	entries []entry
 	out     stream.Stream // nil while no client listens
 	pulled  bool          // out takes what it writes from here
@@ -200,6 +201,9 @@ func (r *Reply) appendLocked(m *stream.Message, given bool) (out stream.Stream, 
 	}
 	// Only responses are urgent.
 	r.entries = append(r.entries, entry{data: m.Data, kind: m.Kind, seq: r.seq, response: m.Urgent})
+	if m.Urgent {
+		r.log.answered, r.answer = r, r.seq
+	}
 	r.log.bytes += size(m.Data)
 	if !given {
 		r.log.pending += size(m.Data)

@@ -517,5 +517,98 @@ func TestAStreamThatWasReplacedGetsNothing(t *testing.T) {
 	}
 }
 
+// The newest response stays, also one of a reply that began before others.
+func TestTheNewestResponseStays(t *testing.T) {
+	t.Parallel()
+	kept := &logged{}
+	r := New(sealer(), options(), kept)
+	s, first, _ := conversation(t, r)
+	second := s.NewReply(stream.NewOutbox(0, nil))
+	keep(second, progress(10))
+	keep(first, response(2*maxLog))
+	if ids := rendered(t, s, "p1-0"); len(ids) != 1 || ids[0] != "p1-1" {
+		t.Errorf("kept %q of the first reply, want its response", ids)
+	}
+}
+
+// A client that comes back before its stream is known to be gone gets the answer that
+// waits there, also if nothing is kept of what came before.
+func TestAnAnswerThatWaitsInABrokenStreamIsResumed(t *testing.T) {
+	t.Parallel()
+	s, reply, _ := conversation(t, New(sealer(), options(), nil))
+	if err := reply.Send(t.Context(), response(10)); err != nil {
+		t.Fatal(err)
+	}
+	reply.Finish()
+	if ids := rendered(t, s, "p1-0"); len(ids) != 1 || ids[0] != "p1-1" {
+		t.Errorf("resumed with %q, want the answer", ids)
+	}
+}
+
+// giving is a Salvager that tells what it is given before anybody else gets it.
+type giving struct {
+	*Reply
+	tell func()
+}
+
+func (g giving) Lost(m stream.Message) {
+	g.tell()
+	g.Reply.Lost(m)
+}
+
+// Nothing that is said from then on gets ahead of what a stream had that is taken over.
+func TestWhatAStreamHadComesBeforeWhatIsSaidLater(t *testing.T) {
+	t.Parallel()
+	s, reply, out := conversation(t, New(sealer(), options(), nil))
+	asked := 0
+	out.Salvage(giving{reply, func() {
+		asked++
+		reply.log.mu.Lock()
+		defer reply.log.mu.Unlock()
+		if reply.pulled {
+			t.Error("the stream was taken over before it gave back what it had")
+		}
+	}})
+	if err := reply.Send(t.Context(), progress(10)); err != nil {
+		t.Fatal(err)
+	}
+	if ids := rendered(t, s, "p1-0"); asked != 1 || len(ids) != 1 {
+		t.Errorf("resumed with %q of %d messages", ids, asked)
+	}
+}
+
+// acting is an observer that does something the first time that a log lets go.
+type acting struct {
+	logged
+	act func()
+}
+
+func (a *acting) EventLogBytes(delta int) {
+	if act := a.act; delta < 0 && act != nil {
+		a.act = nil
+		act()
+	}
+}
+
+// A log that gets a message while it is emptied is found again, by whoever empties it
+// next or forgets what is old.
+func TestALogThatIsEmptiedAndFilledIsListed(t *testing.T) {
+	t.Parallel()
+	observer := &acting{}
+	r := New(sealer(), options(), observer)
+	_, first, _ := conversation(t, r)
+	_, second, _ := conversation(t, r)
+	keep(first, progress(10))
+	observer.act = func() {
+		r.logs.bytes.Add(-maxLogs)
+		keep(first, progress(10))
+	}
+	r.logs.bytes.Add(maxLogs)
+	keep(second, progress(10))
+	if observer.act != nil || first.log.bytes == 0 || !first.log.listed.Load() {
+		t.Errorf("emptied: %v, %d bytes, listed: %v", observer.act == nil, first.log.bytes, first.log.listed.Load())
+	}
+}
+
 // keep has a reply keep a message that its stream writes, and gives its id.
 func keep(r *Reply, m stream.Message) string { return string(r.Keep(nil, &m)) }
