@@ -5,6 +5,7 @@ package stream
 
 import (
 	"bytes"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -114,9 +115,12 @@ type batch struct {
 // note is what the Observer learns of a message.
 type note struct {
 	kind  string
-	since time.Duration // on the clock of entries
+	since time.Duration // when it was queued, on the clock of entries
 	end   int           // of the message in the buffer
 }
+
+// never is since when messages were queued that are made as they are written.
+const never = time.Duration(math.MinInt64)
 
 var batches = sync.Pool{New: func() any {
 	b := new(batch)
@@ -167,15 +171,14 @@ func (b *batch) encode(o *Options) {
 		}
 		b.release()
 	}
-	now := sinceEpoch()
 	if b.dirty != 0 && o.Render != nil {
 		rendered := o.Render(b.dirty)
 		for i := range rendered {
-			b.add(o, &rendered[i], now)
+			b.add(o, &rendered[i], never)
 		}
 	}
 	if b.last != nil {
-		b.add(o, b.last, now)
+		b.add(o, b.last, never)
 	}
 	b.rest = b.buffer
 }
@@ -208,11 +211,16 @@ func (b *batch) add(o *Options, m *Message, since time.Duration) {
 
 // written tells of what was handed to the connection, and forgets it.
 func (b *batch) written(observer Observer) {
-	if len(b.notes) > 0 {
-		now := sinceEpoch()
-		for _, n := range b.notes {
-			observer.MessageWritten(n.kind, now-n.since)
+	var now time.Duration
+	for _, n := range b.notes {
+		if n.since == never {
+			observer.MessageWritten(n.kind, 0)
+			continue
 		}
+		if now == 0 { // Who announces to thousands needs no clock for it.
+			now = sinceEpoch()
+		}
+		observer.MessageWritten(n.kind, now-n.since)
 	}
 	b.clear()
 }
