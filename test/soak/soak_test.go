@@ -246,7 +246,7 @@ func TestSoak(t *testing.T) {
 	l.run(*soakFor)
 	t.Logf("right after %s of load: %s", *soakFor, r.sample())
 	backend.CloseClientConnections()
-	r.settle(func(s sample) bool { return within(begin, s) })
+	r.settle(func(s sample) bool { return within(begin, s) && s.memory <= begin.memory })
 	end := r.lowest(calm)
 	t.Logf("in the end: %s", end)
 	if !within(begin, end) {

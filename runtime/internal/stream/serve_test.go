@@ -7,11 +7,9 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"sync"
 	"testing"
@@ -238,42 +236,6 @@ func TestServeCutsAClientThatDoesNotRead(t *testing.T) {
 			t.Errorf("the client reads %v, want the end", err)
 		}
 	})
-}
-
-// brokenWriter takes no body.
-type brokenWriter struct{ *httptest.ResponseRecorder }
-
-func (brokenWriter) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
-
-// reuser is a witness that writes into the buffer which the next stream would get.
-type reuser struct{ witness }
-
-func (r *reuser) Lost(m Message) {
-	b := newBatch()
-	for i := range b.buffer[:cap(b.buffer)] {
-		b.buffer[:cap(b.buffer)][i] = '!'
-	}
-	r.witness.Lost(m)
-}
-
-// What a writer had taken when its write fails is given back as it was: its buffer is
-// nobody else's until then.
-func TestServeGivesBackWhatItCouldNotWrite(t *testing.T) {
-	t.Parallel()
-	out, to := NewOutbox(0, nil), &reuser{}
-	out.Salvage(to)
-	for _, text := range []string{"one", "two", "three"} {
-		if err := out.Send(t.Context(), Message{Data: []byte(text)}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/sse", http.NoBody)
-	if got := Serve(brokenWriter{httptest.NewRecorder()}, r, out, Options{}); got != WriteFailed {
-		t.Errorf("the stream ended with %s, want %s", got, WriteFailed)
-	}
-	if got, want := fmt.Sprintf("%s", to.all), "[one two three]"; got != want {
-		t.Errorf("given back: %s, want %s", got, want)
-	}
 }
 
 // A deadline that was left behind would fail the first write after it.
