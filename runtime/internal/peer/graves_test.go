@@ -97,6 +97,21 @@ func refusing(t *testing.T, _ []*replica) session.Owner {
 	return session.NewOwner(places(t, 1)[0])
 }
 
+// Who knows no peers yet has asked nobody: that nobody has a session of an owner is no
+// finding then.
+func TestNobodyWasAskedBeforeThePeersAreKnown(t *testing.T) {
+	t.Parallel()
+	all := replicas(t, 2)
+	s := all[1].open(t)
+	m := all[0].links.members
+	m.mu.Lock()
+	m.known, m.met = map[netip.AddrPort]*member{}, false
+	m.mu.Unlock()
+	if found := all[0].links.find(t.Context(), s.Key(), all[1].sealer.Self(), all[1].addr, true); found.certain || found.never {
+		t.Errorf("found %+v", found)
+	}
+}
+
 // A session that has ended says nothing about its owner, which lives.
 func TestAnOwnerThatLivesIsNotBuried(t *testing.T) {
 	t.Parallel()

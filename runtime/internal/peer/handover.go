@@ -146,7 +146,7 @@ func (l *Links) find(ctx context.Context, key session.Key, owner session.Owner, 
 		at:      at,
 		certain: at.IsValid() || l.members.synced() && !slices.Contains(answered, false),
 		absent:  slices.ContainsFunc(places, func(p place) bool { return p.Absent }),
-		never:   whole && !slices.ContainsFunc(places, func(p place) bool { return !p.Never }) && !l.Sessions.Adopted(owner),
+		never:   whole && l.members.synced() && !slices.ContainsFunc(places, func(p place) bool { return !p.Never }) && !l.Sessions.Adopted(owner),
 		joined:  joined,
 	}
 }
