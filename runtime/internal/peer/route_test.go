@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -581,5 +582,20 @@ func TestAClientThatLeavesEarly(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A session that a request cannot be kept for is no session that has ended.
+func TestASessionThatCannotBeHeldIsNotGone(t *testing.T) {
+	t.Parallel()
+	all := replicas(t, 2)
+	s := all[1].open(t)
+	for range math.MaxUint16 {
+		if _, here := all[1].sessions.Hold(s.Key()); !here {
+			t.Fatal("the session is not here")
+		}
+	}
+	if a := all[0].ask(t, s.ID(), "hello"); a.StatusCode != http.StatusServiceUnavailable || a.Header.Get("Retry-After") == "" {
+		t.Errorf("status %d, want 503 with Retry-After", a.StatusCode)
 	}
 }

@@ -206,6 +206,9 @@ func (l *Links) serveForwarded(w http.ResponseWriter, r *http.Request, value str
 	if !here {
 		to, moved := l.Sessions.Where(e.Key)
 		switch {
+		case l.Sessions.Has(e.Key): // It is about to move, or too many hold it.
+			l.Core.RefuseSession(w, r, session.ErrMoved)
+			return
 		case moved:
 			refuse(w, http.StatusServiceUnavailable, verdictMoved, to)
 			return
