@@ -60,6 +60,10 @@ func (s *Session) Listen(st Listener, lastEventID string) (first *stream.Message
 func (s *Session) primes() bool { return s.State.Version() >= engine.Version20251125 }
 
 func (s *Session) attach(st Listener, after eventID) (number uint32, err error) {
+	if s.Era == engine.EraSSE {
+		st.Salvage(s)
+		s.hangUp()
+	}
 	s.home.mu.Lock()
 	if err := s.refusedLocked(); err != nil {
 		s.home.mu.Unlock()
@@ -77,7 +81,7 @@ func (s *Session) attach(st Listener, after eventID) (number uint32, err error) 
 	backlog := s.backlogLocked()
 	s.home.mu.Unlock()
 	if s.Era == engine.EraSSE {
-		bits |= takeOver(s, backlog, before, st)
+		bits |= takeOver(backlog, before, st)
 	} else if before != nil {
 		before.Close(stream.Replaced)
 	}
@@ -87,16 +91,27 @@ func (s *Session) attach(st Listener, after eventID) (number uint32, err error) 
 	return number, nil
 }
 
-// takeOver gives st what before did not deliver, whose client is not there any
-// more. It gives the bit to mark if there may be something.
-func takeOver(s *Session, backlog *Reply, before, st Listener) (bits uint32) {
-	st.Salvage(s)
+// hangUp closes the listening stream, whose client is not there any more: it has come
+// again. What is left in the stream is kept, ahead of anything that is said later.
+func (s *Session) hangUp() {
+	s.home.mu.Lock()
+	before := s.listener
+	refused := s.refusedLocked() != nil
+	s.home.mu.Unlock()
+	if before != nil && !refused {
+		before.Close(stream.ClientGone)
+	}
+}
+
+// takeOver gives st what before did not deliver. It gives the bit to mark if there may
+// be something.
+func takeOver(backlog *Reply, before, st Listener) (bits uint32) {
 	if backlog != nil {
 		backlog.resume(st)
 		bits = Pending
 	}
 	if before != nil {
-		before.Close(stream.ClientGone)
+		before.Close(stream.ClientGone) // Another may have come in between.
 		bits = Pending
 	}
 	return bits

@@ -547,13 +547,13 @@ func TestAnAnswerThatWaitsInABrokenStreamIsResumed(t *testing.T) {
 
 // giving is a Salvager that tells what it is given before anybody else gets it.
 type giving struct {
-	*Reply
+	stream.Salvager
 	tell func()
 }
 
 func (g giving) Lost(m stream.Message) {
 	g.tell()
-	g.Reply.Lost(m)
+	g.Salvager.Lost(m)
 }
 
 // Nothing that is said from then on gets ahead of what a stream had that is taken over.
@@ -574,6 +574,37 @@ func TestWhatAStreamHadComesBeforeWhatIsSaidLater(t *testing.T) {
 	}
 	if ids := rendered(t, s, "p1-0"); asked != 1 || len(ids) != 1 {
 		t.Errorf("resumed with %q of %d messages", ids, asked)
+	}
+}
+
+// It is so in EraSSE too: the stream that takes over carries nothing before.
+func TestWhatAListenerHadComesBeforeWhatIsSaidLater(t *testing.T) {
+	t.Parallel()
+	s, err := New(sealer(), options(), nil).Create("x", engine.EraSSE, initialized(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, after := stream.NewOutbox(0, nil), stream.NewOutbox(0, nil)
+	if err := s.Attach(before); err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	before.Salvage(giving{s, func() {
+		asked++
+		s.home.mu.Lock()
+		defer s.home.mu.Unlock()
+		if s.listener != before {
+			t.Error("another stream carries what is said before this one gave back what it had")
+		}
+	}})
+	if err := s.Say(t.Context(), progress(10)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Attach(after); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(s.SaidSince(after)); asked != 1 || got != 1 {
+		t.Errorf("of %d messages %d came to the stream that took over", asked, got)
 	}
 }
 
