@@ -246,7 +246,9 @@ func TestSoak(t *testing.T) {
 	l.run(*soakFor)
 	t.Logf("right after %s of load: %s", *soakFor, r.sample())
 	backend.CloseClientConnections()
-	r.settle(func(s sample) bool { return within(begin, s) && s.memory <= begin.memory })
+	// Not for longer: what answers its questions leaves garbage, which is collected when
+	// it is several times what is in use.
+	r.settle(func(s sample) bool { return within(begin, s) })
 	end := r.lowest(calm)
 	t.Logf("in the end: %s", end)
 	if !within(begin, end) {
