@@ -189,6 +189,7 @@ func wake(out stream.Stream) {
 // appendLocked adds m, which a stream is given just now or not yet. It gives the
 // outbox to wake, and by how much the log has grown.
 func (r *Reply) appendLocked(m *stream.Message, given bool) (out stream.Stream, delta int) {
+	given = given && r.sent == r.seq // Else what waits would pass for given, too.
 	r.seq++
 	if given {
 		r.sent = r.seq
@@ -345,7 +346,12 @@ func (r *Reply) Detach(out stream.Stream) {
 	if r.out == out {
 		r.out, r.pulled, r.cut = nil, false, r.log.registry.now()
 	}
-	if r.over {
+	r.settleLocked()
+}
+
+// settleLocked gives back what a reply does not need to which nothing is added any more.
+func (r *Reply) settleLocked() {
+	if r.over && r.out == nil {
 		r.entries = fitted(r.entries)
 	}
 	if r.spentLocked() {
@@ -362,9 +368,7 @@ func (r *Reply) Finish() {
 	r.log.mu.Lock()
 	r.over, r.ended = true, r.log.registry.now()
 	out := r.pullerLocked()
-	if r.spentLocked() {
-		r.log.pruneLocked()
-	}
+	r.settleLocked()
 	r.log.mu.Unlock()
 	if out != nil {
 		out.Mark(Pending)

@@ -577,6 +577,43 @@ func TestWhatAStreamHadComesBeforeWhatIsSaidLater(t *testing.T) {
 	}
 }
 
+// What a writer had taken is kept only after its stream was closed, if that happens at
+// this moment: neither it nor what came back before counts as given.
+func TestAWriterThatIsLateGivesNothing(t *testing.T) {
+	t.Parallel()
+	s, reply, out := conversation(t, New(sealer(), options(), nil))
+	if err := reply.Send(t.Context(), progress(10)); err != nil {
+		t.Fatal(err)
+	}
+	out.Close(stream.ClientGone)
+	keep(reply, progress(10))
+	if ids := rendered(t, s, "p1-0"); len(ids) != 2 {
+		t.Errorf("resumed with %q, want both", ids)
+	}
+	if reply.log.pending != 0 {
+		t.Errorf("%d bytes wait of nothing", reply.log.pending)
+	}
+}
+
+// What is kept of a reply that is over takes no more place than it needs, whichever of
+// its stream and its call ended first.
+func TestAReplyThatIsOverIsFitted(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(r *Reply, out *stream.Outbox){
+		"the stream": func(r *Reply, out *stream.Outbox) { r.Detach(out); r.Finish() },
+		"the call":   func(r *Reply, out *stream.Outbox) { r.Finish(); r.Detach(out) },
+	} {
+		_, reply, out := conversation(t, New(sealer(), options(), nil))
+		for range 3 * few {
+			keep(reply, progress(10))
+		}
+		end(reply, out)
+		if n := len(reply.entries); n != 3*few || cap(reply.entries) > 2*n {
+			t.Errorf("%s ended first: place for %d entries, of which %d are used", name, cap(reply.entries), n)
+		}
+	}
+}
+
 // It is so in EraSSE too: the stream that takes over carries nothing before.
 func TestWhatAListenerHadComesBeforeWhatIsSaidLater(t *testing.T) {
 	t.Parallel()
