@@ -20,7 +20,7 @@ var echo = load.Tool{Name: "echo", Arguments: `{"text":"hello, bench"}`}
 // rounds are how often calls are measured of each server, one server after the
 // other: what else the machine does makes calls dearer, never cheaper, so that
 // the cheapest round counts.
-const rounds = 2
+const rounds = 3
 
 // loop measures calls of a tool over one transport of several servers.
 func loop(ctx context.Context, r *rig, o options, kind load.Kind, tool load.Tool, callers int, beside ...subject) (map[subject]load.Calls, error) {

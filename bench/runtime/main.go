@@ -54,7 +54,7 @@ func main() {
 	var o options
 	flag.IntVar(&o.n, "n", 3000, "how many sessions are idle")
 	flag.IntVar(&o.callers, "callers", 64, "how many callers call at once")
-	flag.DurationVar(&o.duration, "d", 4*time.Second, "for how long calls are measured")
+	flag.DurationVar(&o.duration, "d", 6*time.Second, "for how long calls are measured")
 	flag.StringVar(&o.only, "only", "", "measure these parts: "+strings.Join(partNames(), ","))
 	flag.BoolVar(&o.bridges, "bridges", false, "measure supergateway and mcp-proxy too; needs npm")
 	flag.BoolVar(&o.write, "write", false, "write the table into docs/performance.md")

@@ -102,9 +102,9 @@ func (s *server) finish(ctx context.Context, clients *http.Server, parked *park.
 	}
 }
 
-// moveRest gives away what the last calls have freed, and callers that never pause free
-// only between two calls, also if the deadline has just passed: there is some time for
-// that beside the endgame.
+// moveRest gives away the sessions that the last calls have freed, and those of callers
+// that never pause, which are free only between two calls. There is a little time for
+// that beside the endgame, also if the deadline has just passed.
 func (s *server) moveRest(ctx context.Context, hand *handOver, deadline time.Time) {
 	if soon := time.Now().Add(lastMoves); deadline.Before(soon) {
 		deadline = soon

@@ -5,7 +5,9 @@ package app
 
 import (
 	"context"
+	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"sync/atomic"
 	"time"
 
@@ -21,18 +23,48 @@ func boundHeap(memory int64, getenv func(string) string) {
 	}
 }
 
-// garbage is how much may pile up between two collections, in percent of what is
-// in use. That is little, a few MiB, but for the sessions: with Go's 100 the heap
-// is collected every few hundred calls, which takes a tenth of their CPU and a
-// quarter of that of a burst of progress (measured on 2026-11-21).
-const garbage = 400
+// How much garbage may pile up between two collections: in percent of what is in
+// use, and in bytes once that is much. With Go's 100 a small heap is collected every
+// few hundred calls, which takes a tenth of their CPU and a quarter of that of a burst
+// of progress (measured on 2026-11-21); a large heap leaves tables of the collector
+// behind, which Go never gives back: 8 MiB after 100,000 sessions with 400.
+const (
+	leastGarbage = 100
+	mostGarbage  = 400
+	fewGarbage   = 32 << 20
+)
 
-// paceCollector has the collector run less often; near the memory limit it runs
-// as often as it must. Whoever sets GOGC knows better.
-func paceCollector(getenv func(string) string) {
+// percentFor is the pace of the collector for what is in use, in bytes.
+func percentFor(inUse uint64) int {
+	return int(min(max(fewGarbage*100/max(inUse, 1), leastGarbage), mostGarbage))
+}
+
+// paceCollector has the collector run less often while little is in use; near the
+// memory limit it runs as often as it must. Whoever sets GOGC knows better. It goes on
+// until ctx ends.
+func paceCollector(ctx context.Context, getenv func(string) string) {
 	if getenv("GOGC") == "" {
-		debug.SetGCPercent(garbage)
+		debug.SetGCPercent(mostGarbage)
+		afterCollection(ctx, mostGarbage)
 	}
+}
+
+// afterCollection sets the pace anew after each collection.
+func afterCollection(ctx context.Context, percent int) {
+	// This is garbage at once, so that the next collection finds it.
+	runtime.AddCleanup(new([16]byte), func(percent int) {
+		if ctx.Err() != nil {
+			return
+		}
+		live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+		metrics.Read(live)
+		// Changing it stops the world for a moment: not for a little.
+		if next := percentFor(live[0].Value.Uint64()); next < percent*9/10 || next > percent*11/10 {
+			debug.SetGCPercent(next)
+			percent = next
+		}
+		afterCollection(ctx, percent)
+	}, percent)
 }
 
 // byteBudget is the part of the memory limit that bodies, answers of backends and

@@ -10,7 +10,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -47,14 +49,43 @@ func TestBoundHeap(t *testing.T) {
 	}
 }
 
+func TestPercentFor(t *testing.T) {
+	t.Parallel()
+	for inUse, want := range map[uint64]int{0: 400, 8 << 20: 400, 16 << 20: 200, 32 << 20: 100, 1 << 30: 100} {
+		if got := percentFor(inUse); got != want {
+			t.Errorf("percentFor(%d MiB) = %d, want %d", inUse>>20, got, want)
+		}
+	}
+}
+
 //nolint:paralleltest // The pace is the process's.
 func TestPaceCollector(t *testing.T) {
-	for env, want := range map[string]int{"": garbage, "50": 123} {
-		before := debug.SetGCPercent(123)
-		paceCollector(func(string) string { return env })
-		if got := debug.SetGCPercent(before); got != want {
-			t.Errorf("with GOGC=%q the pace is %d, want %d", env, got, want)
-		}
+	before := debug.SetGCPercent(123)
+	defer debug.SetGCPercent(before)
+	pace := func() uint64 {
+		sample := []metrics.Sample{{Name: "/gc/gogc:percent"}}
+		metrics.Read(sample)
+		return sample[0].Value.Uint64()
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	paceCollector(ctx, func(string) string { return "50" })
+	if got := pace(); got != 123 {
+		t.Errorf("with GOGC=50 the pace is %d, want it left alone", got)
+	}
+	paceCollector(ctx, func(string) string { return "" })
+	if got := pace(); got != mostGarbage {
+		t.Errorf("the pace is %d, want %d", got, mostGarbage)
+	}
+	much := make([]byte, 2*fewGarbage)
+	for pace() != leastGarbage {
+		runtime.GC() //nolint:revive // call-to-gc: the pace is set after one.
+		runtime.Gosched()
+	}
+	runtime.KeepAlive(much)
+	for pace() == leastGarbage {
+		runtime.GC() //nolint:revive // call-to-gc: the pace is set after one.
+		runtime.Gosched()
 	}
 }
 

@@ -114,7 +114,7 @@ func newServer(ctx context.Context, o Options, level *slog.LevelVar, first loade
 	s.sessions = session.New(s.sealer, sessionOptions(c), sessionActs{s.metrics, s.returner})
 	s.sessions.Revision = s.engine.Revision
 	boundHeap(s.pressure.Limit(), os.Getenv)
-	paceCollector(os.Getenv)
+	paceCollector(ctx, os.Getenv)
 	if s.poller, err = poll.New(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return nil, err
 	}

@@ -46,12 +46,13 @@ func (l *eventLog) snapshot() []Kept {
 			k.Ago = now - r.ended
 		}
 		for _, e := range slices.Backward(r.entries) {
-			if size(e.data) > left && r.number != 0 {
+			n := len(e.data) + entryOverhead
+			if n > left && r.number != 0 {
 				break
-			} else if size(e.data) > left {
+			} else if n > left {
 				continue
 			}
-			left -= size(e.data)
+			left -= n
 			k.Events = append(k.Events, KeptEvent{Seq: e.seq, Kind: e.kind, Response: e.response, Data: e.data})
 		}
 		if len(k.Events) > 0 {
@@ -76,12 +77,13 @@ func (r *Registry) restore(s *Session, replies []Kept) {
 			log: l, number: k.Number, seq: k.Seq, sent: k.Sent, cut: now, over: k.Number != 0, ended: now - max(k.Ago, 0),
 		}
 		for _, e := range k.Events {
-			reply.entries = append(reply.entries, entry{data: e.Data, kind: e.Kind, seq: e.Seq, response: e.Response})
+			kept := entry{data: e.Data, kind: e.Kind, seq: e.Seq, response: e.Response}
+			reply.entries = append(reply.entries, kept)
 			if e.Response {
 				l.answered, reply.answer = reply, e.Seq
 			}
-			l.bytes += size(e.Data)
-			delta += size(e.Data)
+			l.bytes += kept.size()
+			delta += kept.size()
 		}
 		l.pending += reply.unsentLocked()
 		l.replies = append(l.replies, reply)

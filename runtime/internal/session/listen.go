@@ -28,21 +28,19 @@ const doubt = time.Minute
 // only twice must not have done so before a proxy has.
 const comeBack = time.Second
 
-// Attach makes st the stream on which the client listens. An earlier one is
-// closed. Bits that were marked while nobody listened are marked on
-// st, and those that the stream before got shortly before its end, which may have
-// swallowed them. What was said meanwhile in EraSSE is on st's way too. It fails
-// with ErrEnded or ErrMoved.
+// Attach makes st the stream on which the client listens, and closes an earlier one.
+// Bits that were marked while nobody listened are marked on st, and those that the
+// stream before got shortly before its end, which may have swallowed them. In EraSSE
+// st also gets what was said meanwhile. It fails with ErrEnded or ErrMoved.
 func (s *Session) Attach(st Listener) error {
 	_, err := s.attach(st, eventID{})
 	return err
 }
 
-// Listen is Attach for EraStreamable, where an earlier stream is closed as
-// Replaced, after an event with an id, which may be
-// empty or of another stream. log gives ids to what is written to st; first is
-// the event that st begins with, nil for clients that would not know what to do
-// with it.
+// Listen is Attach for EraStreamable, which closes an earlier stream as Replaced.
+// lastEventID is that of the last event which the client saw; it may be empty, or of
+// another stream. log gives ids to what is written to st; first is the event that st
+// begins with, nil for clients that would not know what to do with it.
 func (s *Session) Listen(st Listener, lastEventID string) (first *stream.Message, log stream.Log, err error) {
 	after, _ := parseEventID(lastEventID)
 	number, err := s.attach(st, after)

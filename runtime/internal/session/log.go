@@ -217,7 +217,7 @@ func fitted(entries []entry) []entry {
 
 // forgetLocked counts an entry out.
 func (l *eventLog) forgetLocked(r *Reply, e *entry) int {
-	n := size(e.data)
+	n := e.size()
 	l.bytes -= n
 	if e.seq > r.sent {
 		l.pending -= n

@@ -13,7 +13,7 @@ import (
 type logs struct {
 	observe func(delta int)
 
-	bytes atomic.Int64
+	bytes atomic.Int64 // of all logs
 
 	mu sync.Mutex // taken after shard.mu and eventLog.mu, if they are
 	// oldest and newest are the ends of the list, by when a stream was last

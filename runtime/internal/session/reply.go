@@ -4,6 +4,7 @@
 package session
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -54,7 +55,17 @@ type entry struct {
 // entryOverhead is what an entry costs beside its data, in bytes.
 const entryOverhead = 64
 
-func size(data []byte) int { return len(data) + entryOverhead }
+// replyOverhead is what a reply costs, in bytes. It is counted with its response, which
+// most replies have one of, and which stays the longest.
+const replyOverhead = 256
+
+func (e *entry) size() int {
+	n := len(e.data) + entryOverhead
+	if e.response {
+		n += replyOverhead
+	}
+	return n
+}
 
 // NewReply begins a reply that out carries. Finish must follow.
 func (s *Session) NewReply(out *stream.Outbox) *Reply {
@@ -100,17 +111,13 @@ func (r *Reply) Lost(m stream.Message) {
 	r.log.registry.logs.grew(r.log, delta)
 }
 
-// crowdedLog is how much a log keeps for a client that does not keep up, in bytes,
-// beside responses and what waits.
-const crowdedLog = maxLog / 16
-
 // Crowded implements stream.Salvager: the client reads more slowly than it is sent
-// to. The kernel holds more for it than a log could, so that nothing but a little
-// of what it was given is kept.
+// to. The kernel holds more for it than a log could, so that of what it was given
+// only responses are kept.
 func (r *Reply) Crowded() {
 	r.log.mu.Lock()
 	before := r.log.bytes
-	if r.log.trimGivenLocked(crowdedLog) {
+	if r.log.trimGivenLocked(0) {
 		r.log.pruneLocked()
 	}
 	delta := r.log.bytes - before
@@ -141,7 +148,7 @@ func (r *Reply) Send(ctx context.Context, m stream.Message) error {
 func (r *Reply) keep(ctx context.Context, m stream.Message) error {
 	for {
 		r.log.mu.Lock()
-		if m.Urgent || r.log.pending == 0 || r.log.pending+size(m.Data) <= maxLog {
+		if m.Urgent || r.log.pending == 0 || r.log.pending+len(m.Data)+entryOverhead <= maxLog {
 			break
 		}
 		left := retention
@@ -201,15 +208,19 @@ func (r *Reply) appendLocked(m *stream.Message, given bool) (out stream.Stream, 
 		r.entries = roomier(r.entries)
 	}
 	// Only responses are urgent.
-	r.entries = append(r.entries, entry{data: m.Data, kind: m.Kind, seq: r.seq, response: m.Urgent})
+	e := entry{data: m.Data, kind: m.Kind, seq: r.seq, response: m.Urgent}
+	if cap(e.data) > 2*len(e.data) {
+		e.data = bytes.Clone(e.data) // What is kept holds no buffer that it does not fill.
+	}
+	r.entries = append(r.entries, e)
 	if m.Urgent {
 		r.log.answered, r.answer = r, r.seq
 	}
-	r.log.bytes += size(m.Data)
+	r.log.bytes += e.size()
 	if !given {
-		r.log.pending += size(m.Data)
+		r.log.pending += e.size()
 	}
-	return r.pullerLocked(), size(m.Data) + r.log.trimLocked()
+	return r.pullerLocked(), e.size() + r.log.trimLocked()
 }
 
 // pullerLocked is the outbox to wake for what was appended.
@@ -302,7 +313,7 @@ func (r *Reply) resumeLocked(out stream.Stream, seq uint32) (before stream.Strea
 func (r *Reply) unsentLocked() int {
 	sum := 0
 	for i := len(r.entries) - 1; i >= 0 && r.entries[i].seq > r.sent; i-- {
-		sum += size(r.entries[i].data)
+		sum += r.entries[i].size()
 	}
 	return sum
 }
@@ -321,7 +332,7 @@ func (r *Reply) renderLocked() []stream.Message {
 			all = append(all, stream.Message{
 				Data: e.data, Event: "message", Kind: e.kind, ID: eventID{answering, r.number, e.seq}.String(), Urgent: e.response,
 			})
-			r.log.pending -= size(e.data)
+			r.log.pending -= e.size()
 		}
 	}
 	r.sent, r.log.settled = r.seq, 0

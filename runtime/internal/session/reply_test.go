@@ -134,14 +134,14 @@ func TestALogHoldsLittleForAClientThatDoesNotRead(t *testing.T) {
 		s.log.mu.Lock()
 		held := s.log.bytes
 		s.log.mu.Unlock()
-		if held <= crowdedLog {
+		if held < 1000 {
 			break
 		}
 		runtime.Gosched()
 	}
 	reply.Detach(out)
-	if ids := rendered(t, s, "p1-0"); len(ids) < 2 || ids[0] != "p1-1" || ids[1] == "p1-2" || ids[len(ids)-1] != "p1-31" {
-		t.Errorf("kept %q, want the response and the newest", ids)
+	if ids := rendered(t, s, "p1-0"); len(ids) != 1 || ids[0] != "p1-1" {
+		t.Errorf("kept %q, want the response", ids)
 	}
 }
 
@@ -344,7 +344,7 @@ func TestALargeReplyDoesNotTakeOthersAlong(t *testing.T) {
 	}{
 		{name: "the newest is too large", sizes: []int{100, 2000, 60 << 10}, want: "1 2"},
 		{name: "one between is too large", sizes: []int{100, 60 << 10, 200}, want: "1 3"},
-		{name: "together they are", sizes: []int{20 << 10, 30 << 10, 100, 17 << 10}, want: "2 3 4"},
+		{name: "together they are", sizes: []int{20 << 10, 29 << 10, 100, 17 << 10}, want: "2 3 4"},
 		{name: "all are", sizes: []int{49 << 10, 50 << 10}, want: ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

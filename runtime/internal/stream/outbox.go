@@ -18,8 +18,8 @@ const DefaultLimit = 48 << 10
 // cheap, and so little that a writer that is stuck holds no second outbox. It takes most
 // if nothing is left then: a small rest would cost a write of its own.
 const (
-	chunk = 16 << 10
-	most  = chunk + chunk/4
+	chunk = 12 << 10
+	most  = 20 << 10
 )
 
 // Outbox is the bounded queue between the senders of a stream and its writer.

@@ -98,7 +98,11 @@ func (r *lineReader) read() ([]byte, error) {
 		}
 		r.skipLF = chunk[end] == '\r'
 		r.skip(end + 1)
-		return r.line, nil
+		line := r.line
+		if cap(line) >= longMessage {
+			r.line = nil // A slow client would have it held beside what is made of it.
+		}
+		return line, nil
 	}
 }
 
