@@ -70,7 +70,7 @@ bench-operator: ## Measure the operator on a real API server, with 1,000 servers
 	KUBEBUILDER_ASSETS="$$(go -C hack/cluster run . assets)" go run ./bench/operator $(FLAGS)
 
 .PHONY: bench
-bench: ## Measure the runtime beside other servers, about ten minutes (FLAGS='-only idle,call', BRIDGES=1): one table.
+bench: ## Measure the runtime beside other servers, a quarter of an hour (FLAGS='-only idle,call', BRIDGES=1): one table.
 	go -C bench/runtime run . $(if $(BRIDGES),-bridges) $(FLAGS)
 
 ##@ Try
