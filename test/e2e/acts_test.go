@@ -79,8 +79,9 @@ func (s *stage) one() *corev1.Pod {
 
 func (s *stage) kill() {
 	pod := s.one()
-	s.lives.killed(pod)
+	over := s.lives.killed(pod)
 	kill(s.t, pod)
+	over()
 }
 
 func (s *stage) delete() {
@@ -207,15 +208,25 @@ func (l *lifetimes) life(pod *corev1.Pod, restarts int32) *record.Life {
 	return l.known[key]
 }
 
-// killed notes that a pod's container ends now.
-func (l *lifetimes) killed(pod *corev1.Pod) {
+// killed notes that a pod's container ends now, and gives what notes that it has: it
+// may answer until then.
+func (l *lifetimes) killed(pod *corev1.Pod) (over func()) {
 	l.see(pod, false)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	var ends []*record.Life
 	for _, status := range pod.Status.ContainerStatuses {
 		if status.Name == "runtime" {
 			life := l.life(pod, status.RestartCount)
 			life.Ended, life.Killed = time.Now(), true
+			ends = append(ends, life)
+		}
+	}
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		for _, life := range ends {
+			life.Ended = time.Now()
 		}
 	}
 }

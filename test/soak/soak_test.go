@@ -239,8 +239,7 @@ func TestSoak(t *testing.T) {
 	// The runtime keeps connections to a backend for the next call, as many as
 	// were needed at once.
 	backend.CloseClientConnections()
-	r.settle(func(s sample) bool { return s.sessions == 0 && s.streams == 0 })
-	begin := r.lowest(calm)
+	begin := r.lowest(r.settle(func(s sample) bool { return s.sessions == 0 && s.streams == 0 }))
 	t.Logf("in the beginning: %s", begin)
 
 	l.run(*soakFor)
@@ -248,8 +247,7 @@ func TestSoak(t *testing.T) {
 	backend.CloseClientConnections()
 	// Not for longer: what answers its questions leaves garbage, which is collected when
 	// it is several times what is in use.
-	r.settle(func(s sample) bool { return within(begin, s) })
-	end := r.lowest(calm)
+	end := r.lowest(r.settle(func(s sample) bool { return within(begin, s) }))
 	t.Logf("in the end: %s", end)
 	if !within(begin, end) {
 		t.Errorf("the runtime has not come back to where it began: %s, then %s", begin, end)
@@ -257,10 +255,10 @@ func TestSoak(t *testing.T) {
 	l.judge(asked.Runs())
 }
 
-// lowest is the smallest of each number over a time, beside sessions and streams.
-func (r *runtime) lowest(d time.Duration) sample {
-	low := r.sample()
-	for deadline := time.Now().Add(d); time.Now().Before(deadline); r.pause() {
+// lowest is the smallest of each number from a sample on until it was calm, beside
+// sessions and streams: to ask for more leaves garbage of its own.
+func (r *runtime) lowest(low sample) sample {
+	for deadline := time.Now().Add(calm); time.Now().Before(deadline); r.pause() {
 		s := r.sample()
 		low.memory, low.heap = min(low.memory, s.memory), min(low.heap, s.heap)
 		low.goroutines, low.descriptors = min(low.goroutines, s.goroutines), min(low.descriptors, s.descriptors)
