@@ -57,7 +57,7 @@ failed=0
 run() {
   local module=$1
   shift
-  (cd "$module" && go test -json "${flags[@]}" "$@") | "$work/testsum" -summary "$work/summary" || failed=1
+  (cd "$module" && go test -json "${flags[@]}" "$@") | "$work/testsum" -summary "$work/summary" -digest "$work/digest" || failed=1
 }
 
 if [[ -s $work/others ]]; then
@@ -91,5 +91,10 @@ if [[ -s $work/api-server ]]; then
   run . "${with_api_server[@]}"
 fi
 
+# What failed is told once more where one looks first.
+if [[ -s $work/digest ]]; then
+  printf '\nWhat failed:\n'
+  cat "$work/digest"
+fi
 "$work/testsum" -total "$work/summary" || failed=1
 exit "$failed"

@@ -8,7 +8,11 @@
 //	go test -json ./... | testsum                 prints the results, and "N passed, N failed" as the last line
 //	go test -json ./... | testsum -verbose        also prints what each test said that passed, such as measurements
 //	go test -json ./... | testsum -summary FILE   prints the results, and adds the counts to FILE
+//	go test -json ./... | testsum -digest FILE    prints the results, and adds to FILE what the failed tests said in short
 //	testsum -total FILE                           prints the sum of the counts in FILE, as the last line
+//
+// What a test says of its surroundings in a message that begins with "dump: " comes before all else that it said, and
+// is left out of the digest.
 package main
 
 import (
@@ -43,6 +47,7 @@ func run(arguments []string, in io.Reader, out io.Writer) error {
 	flags := flag.NewFlagSet("testsum", flag.ContinueOnError)
 	summary := flags.String("summary", "", "file to add the counts to")
 	verbose := flags.Bool("verbose", false, "print what passed tests said too, as each ends")
+	digest := flags.String("digest", "", "file to add what failed tests said to, in few lines")
 	total := flags.String("total", "", "print the sum of the counts in this file and do nothing else")
 	if err := flags.Parse(arguments); err != nil {
 		return fmt.Errorf("failed to read the flags: %w", err)
@@ -53,6 +58,11 @@ func run(arguments []string, in io.Reader, out io.Writer) error {
 	c := collector{out: out, verbose: *verbose, packages: map[string]*packageState{}}
 	if err := c.read(in); err != nil {
 		return err
+	}
+	if *digest != "" {
+		if err := add(*digest, c.digest.String()); err != nil {
+			return fmt.Errorf("failed to write the digest: %w", err)
+		}
 	}
 	if *summary == "" {
 		return printCounts(out, c.passed, c.failed)
@@ -98,6 +108,7 @@ type collector struct {
 	verbose        bool
 	packages       map[string]*packageState
 	passed, failed int
+	digest         digest
 }
 
 // read takes events until the end; what is no event (a message of the go command) is printed as it is.
@@ -122,6 +133,7 @@ func (c *collector) read(in io.Reader) error {
 	}
 	// A package without an end: the go command was killed.
 	for name, p := range c.packages {
+		c.digest.add(p)
 		c.print(p.text() + "FAIL\t" + name + "\tnever ended\n")
 		c.failed++
 	}
@@ -228,9 +240,9 @@ func (p *packageState) forget(test string) {
 func (p *packageState) text() string {
 	var b strings.Builder
 	for _, test := range p.order {
-		for _, line := range p.output[test] {
-			b.WriteString(line)
-		}
+		said, dumped := divide(p.output[test])
+		b.WriteString(strings.Join(dumped, ""))
+		b.WriteString(strings.Join(said, ""))
 	}
 	return b.String()
 }
@@ -238,6 +250,7 @@ func (p *packageState) text() string {
 // end prints a package that ended.
 func (c *collector) end(e event, p *packageState) {
 	if e.Action == "fail" {
+		c.digest.add(p)
 		if p.failed == 0 && len(p.skipped) == 0 {
 			// It did not build, or died outside of a test.
 			c.failed++
@@ -265,15 +278,20 @@ func (c *collector) print(text string) {
 
 // appendCounts adds a line of counts to a file.
 func appendCounts(path string, passed, failed int) error {
-	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("failed to open the summary: %w", err)
-	}
-	_, err = fmt.Fprintf(file, "%d %d\n", passed, failed)
-	if err = errors.Join(err, file.Close()); err != nil {
+	if err := add(path, fmt.Sprintf("%d %d\n", passed, failed)); err != nil {
 		return fmt.Errorf("failed to write the summary: %w", err)
 	}
 	return nil
+}
+
+// add adds text to a file.
+func add(path, text string) error {
+	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteString(text)
+	return errors.Join(err, file.Close())
 }
 
 // printTotal prints the sum of all counts in a file.

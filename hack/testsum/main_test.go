@@ -5,7 +5,9 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -189,5 +191,89 @@ func TestVerbose(t *testing.T) {
 	want := "    x_test.go:1: p95 is 1s\nok  \ta/b\t0.100s\n1 passed, 0 failed\n"
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Errorf("output (-want +got):\n%s", diff)
+	}
+}
+
+// TestDigest: what failed tests said is told in few lines, without what they dumped, which comes first in the whole output.
+func TestDigest(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "digest")
+	var events strings.Builder
+	say := func(test, text string) {
+		line, err := json.Marshal(event{Action: "output", Package: "a/b", Test: test, Output: text})
+		if err != nil {
+			t.Fatal(err)
+		}
+		events.Write(append(line, '\n'))
+	}
+	end := func(action, test string) {
+		fmt.Fprintf(&events, `{"Action":%q,"Package":"a/b","Test":%q}`+"\n", action, test)
+	}
+	say("TestFine", "    x_test.go:1: fine\n")
+	end("pass", "TestFine")
+	say("TestX", "    x_test.go:1: the seed is 1\n")
+	say("TestX", "    x_test.go:2: dump: namespace x\n")
+	say("TestX", "        Pod x\n")
+	say("TestX", "    x_test.go:3: no answer:\n")
+	say("TestX", "        it was cut "+strings.Repeat("x", 2*digestWidth)+"\n")
+	say("TestX", "--- FAIL: TestX (1.00s)\n")
+	end("fail", "TestX")
+	for i := range 2 * testLines {
+		say("TestY", fmt.Sprintf("    y_test.go:1: line %d\n", i))
+	}
+	say("TestY", "--- FAIL: TestY (1.00s)\n")
+	end("fail", "TestY")
+	end("fail", "")
+	var out bytes.Buffer
+	if err := run([]string{"-digest", path}, strings.NewReader(events.String()), &out); !errors.Is(err, errFailed) {
+		t.Fatal(err)
+	}
+	whole := out.String()
+	wantOrder(t, whole, "dump: namespace x", "        Pod x\n", "the seed is 1", "no answer", "it was cut", "--- FAIL: TestX", "line 0\n", "line 139\n")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(data)
+	wantOrder(t, text, "the seed is 1", "no answer", "it was cut", "x…\n", "failed: TestX", "line 0\n", "(72 lines are left out)\n", "line 139\n", "failed: TestY")
+	for _, unwanted := range []string{"fine", "dump", "Pod x", "--- FAIL"} {
+		if strings.Contains(text, unwanted) {
+			t.Errorf("the digest holds %q:\n%s", unwanted, text)
+		}
+	}
+	if lines := strings.Count(text, "\n"); lines > digestLines {
+		t.Errorf("the digest has %d lines, want at most %d", lines, digestLines)
+	}
+}
+
+// TestDigestOfManyFailures: each has a share, and the end is told.
+func TestDigestOfManyFailures(t *testing.T) {
+	t.Parallel()
+	var d digest
+	p := &packageState{output: map[string][]string{}}
+	for i := range 30 {
+		for range 20 {
+			p.keep(event{Test: fmt.Sprintf("Test%d", i), Output: fmt.Sprintf("    x_test.go:1: of test %d\n", i)})
+		}
+		p.failed++
+	}
+	d.add(p)
+	text := d.String()
+	if lines := strings.Count(text, "\n"); lines > digestLines+1 {
+		t.Errorf("the digest has %d lines, want at most %d", lines, digestLines+1)
+	}
+	wantOrder(t, text, "of test 0\n", "of test 1\n", "more tests failed\n")
+}
+
+// wantOrder checks that parts stand in a text, one after the other.
+func wantOrder(t *testing.T, text string, parts ...string) {
+	t.Helper()
+	rest := text
+	for _, part := range parts {
+		_, after, found := strings.Cut(rest, part)
+		if !found {
+			t.Fatalf("%q does not follow in:\n%s", part, text)
+		}
+		rest = after
 	}
 }

@@ -47,7 +47,6 @@ func (s *stage) play(round int) {
 			s.settled()
 			done.Settled = time.Now()
 			s.history.Acts = append(s.history.Acts, done)
-			s.t.Logf("%s: %s took %s", done.Settled.Format("15:04:05"), done.Name, round2(done.Settled.Sub(done.Began)))
 			s.calm()
 		}
 	}

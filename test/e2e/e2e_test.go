@@ -8,7 +8,6 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -214,35 +213,6 @@ func (c *cluster) logs(ctx context.Context, namespace, pod string) string {
 		return err.Error()
 	}
 	return string(data)
-}
-
-// dump prints what a person would look at after a failure.
-func (c *cluster) dump(t *testing.T, namespace string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
-	defer cancel()
-	var servers v1alpha1.MCPServerList
-	if err := c.List(ctx, &servers, client.InNamespace(namespace)); err == nil {
-		for _, s := range servers.Items {
-			t.Logf("MCPServer %s: %+v", s.Name, s.Status)
-		}
-	}
-	var pods corev1.PodList
-	if err := c.List(ctx, &pods, client.InNamespace(namespace)); err == nil {
-		for _, p := range pods.Items {
-			t.Logf("Pod %s: %s %+v\n%s", p.Name, p.Status.Phase, p.Status.ContainerStatuses, tail(c.logs(ctx, namespace, p.Name), 15))
-		}
-	}
-	if err := c.List(ctx, &pods, client.InNamespace(systemNamespace)); err == nil {
-		for _, p := range pods.Items {
-			t.Logf("Operator %s:\n%s", p.Name, tail(c.logs(ctx, systemNamespace, p.Name), 15))
-		}
-	}
-}
-
-func tail(text string, lines int) string {
-	all := bytes.Split([]byte(strings.TrimSpace(text)), []byte("\n"))
-	return string(bytes.Join(all[max(0, len(all)-lines):], []byte("\n")))
 }
 
 // gone says whether an object does not exist.

@@ -57,7 +57,8 @@ cluster kubectl -- -n fairlead-system rollout restart deployment
 cluster kubectl -- -n fairlead-system rollout status deployment --timeout=180s
 
 # Prints what a test program says, and counts at the end.
-summed() { go tool test2json -t -p "fairlead.dev/fairlead/test/$1" "${@:2}" | bin/testsum -verbose; }
+rm -f bin/e2e-digest.txt bin/soak-digest.txt
+summed() { go tool test2json -t -p "fairlead.dev/fairlead/test/$1" "${@:2}" | bin/testsum -verbose -digest "bin/$1-digest.txt"; }
 
 step "Testing"
 KUBECONFIG=$(cluster kubeconfig --inside)
@@ -74,10 +75,15 @@ fi
 failed=0
 cluster exec -- env KUBECONFIG="$KUBECONFIG" FAIRLEAD_ROOT="$root" FAIRLEAD_HELM="$helm" \
   go tool test2json -t -p fairlead.dev/fairlead/test/e2e "$root/bin/e2e.test" -test.v=test2json -test.timeout=30m -test.parallel=6 "$@" |
-  bin/testsum -verbose || failed=1
+  bin/testsum -verbose -digest bin/e2e-digest.txt || failed=1
 if [[ -n $soaking ]]; then
   step "Waiting for the soak"
   wait "$soaking" || failed=1
   cat bin/soak.txt
+fi
+if ((failed)); then
+  # Of a long output one sees the end.
+  step "What failed"
+  cat bin/*-digest.txt
 fi
 exit "$failed"

@@ -277,14 +277,10 @@ func (l *load) judge(runs []record.Run) {
 	t := l.runtime.t
 	h := record.History{Events: l.log.Events(), Runs: runs, Ended: time.Now()}
 	summary, breaches := record.Check(&h)
-	for i, breach := range breaches {
-		if i == 50 {
-			t.Errorf("and %d more", len(breaches)-i)
-			break
-		}
-		t.Error(breach)
-	}
 	t.Logf("%d rude visits, %d edits\n%s", l.rude.Load(), l.runtime.revision, summary)
+	if len(breaches) > 0 {
+		t.Error(record.Report(breaches, 30, 3))
+	}
 	if summary.Total.Answered == 0 || l.rude.Load() == 0 {
 		t.Error("there was no load")
 	}

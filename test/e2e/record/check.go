@@ -5,7 +5,6 @@ package record
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -50,8 +49,8 @@ type Summary struct {
 	Cuts map[string]int
 }
 
-// Check judges a history and returns each breach of a promise as one line.
-func Check(h *History) (Summary, []string) {
+// Check judges a history and returns each breach of a promise.
+func Check(h *History) (Summary, []Breach) {
 	c := checker{
 		h: h, calls: map[string]*call{}, clients: map[string]*client{},
 		summary: Summary{ByKind: map[string]*Counts{}, Cuts: map[string]int{}},
@@ -70,6 +69,10 @@ func Check(h *History) (Summary, []string) {
 	c.judgeStreams()
 	c.judgeSessions()
 	c.judgeClients()
+	// Told last: only now all is known.
+	for i := range c.breaches {
+		c.breaches[i].Story = c.tellAround(c.breaches[i].event)
+	}
 	return c.total(), c.breaches
 }
 
@@ -89,16 +92,23 @@ type client struct {
 	streams map[string]bool // whether it is open
 }
 
+// last returns the last event of a stream.
+func (w *client) last(stream string) *Event {
+	var last *Event
+	for _, e := range w.events {
+		if e.Stream == stream {
+			last = e
+		}
+	}
+	return last
+}
+
 type checker struct {
 	h        *History
 	calls    map[string]*call
 	clients  map[string]*client
 	summary  Summary
-	breaches []string
-}
-
-func (c *checker) breach(e *Event, format string, args ...any) {
-	c.breaches = append(c.breaches, fmt.Sprintf("%s %s (%s, %s): ", e.At.Format("15:04:05.000"), e.Client, e.Kind, e.Via)+fmt.Sprintf(format, args...))
+	breaches []Breach
 }
 
 func (c *checker) counts(kind string) *Counts {
@@ -312,13 +322,15 @@ func (c *checker) judgeClients() {
 			if !slices.ContainsFunc(who.events, func(e *Event) bool {
 				return e.What == Answered && e.Why == "" && e.At.After(act.Settled) && e.At.Before(until)
 			}) {
-				c.breach(first, "no call was answered between the end of %q and what came next", act.Name)
+				e := *first
+				e.At = act.Settled
+				c.breach(&e, "no call was answered between the end of %q and what came next", act.Name)
 			}
 		}
 		c.judgeSilence(who)
 		for _, stream := range sorted(who.streams) {
 			if !who.streams[stream] && !strings.HasPrefix(stream, "answer") {
-				c.breach(first, "stream %s is closed in the end", stream)
+				c.breach(who.last(stream), "stream %s is closed in the end", stream)
 			}
 		}
 	}

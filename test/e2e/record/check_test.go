@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // at is a moment of the forged test, in seconds from its beginning.
@@ -282,7 +284,7 @@ func TestCheck(t *testing.T) {
 				t.Errorf("got no breach, want %q", test.want)
 			}
 			for _, breach := range breaches {
-				if test.want != "" && !strings.Contains(breach, test.want) {
+				if test.want != "" && !strings.Contains(breach.Text, test.want) {
 					t.Errorf("got %q, want only breaches with %q", breach, test.want)
 				}
 			}
@@ -325,5 +327,54 @@ func TestFollowTakesOnlyEvents(t *testing.T) {
 	}
 	if len(other) != 2 {
 		t.Errorf("got the other lines %q, want 2", other)
+	}
+}
+
+// TestReport: a breach is told with what led there, in few lines.
+func TestReport(t *testing.T) {
+	t.Parallel()
+	h := history()
+	h.Events = append(h.Events,
+		event("streamable", 31, Event{What: Call, Call: "x", Session: "first-of-streamable"}),
+		event("streamable", 35, Event{What: Lost, Call: "x", Why: "EOF"}),
+		event("streamable", 70, Event{What: Status, Method: "POST", Status: 404, Session: "first-of-streamable"}),
+	)
+	h.Runs = append(h.Runs, Run{Call: "x", From: "10.0.0.2", At: at(31.1)})
+	_, breaches := Check(h)
+	if len(breaches) != 2 {
+		t.Fatalf("got %v, want two breaches", breaches)
+	}
+	want := `12:00:35.000 streamable (ts-v1-streamable, Service): call x has no answer: EOF; it ran on b (left until 12:00:40) at 12:00:31.100, sent at 12:00:31.000
+and 1 more
+-- 12:00:35.000 streamable (ts-v1-streamable, Service): call x has no answer: EOF; it ran on b (left until 12:00:40) at 12:00:31.100, sent at 12:00:31.000
+seconds from "delete" (12:00:30.000):
+  +0.000 ACT delete
+  +1.000 call x in …amable
+  +1.100 ran on b (left until 12:00:40)
+  +2.000 d began at 10.0.0.4
+  +3.000 cut main in …amable (EOF)
+  +4.000 open main in …amable
+  +5.000 lost x (EOF)
+`
+	if diff := cmp.Diff(want, Report(breaches, 1, 1)); diff != "" {
+		t.Errorf("the report (-want +got):\n%s", diff)
+	}
+}
+
+// TestStoryIsBounded: of a long story stays what is next to the breach.
+func TestStoryIsBounded(t *testing.T) {
+	t.Parallel()
+	h := history()
+	for i := range 100 {
+		h.Events = append(h.Events, event("streamable", 60+float64(i)/10, Event{What: Refused, Call: "streamable0", Why: "HTTP 503"}))
+	}
+	h.Events = append(h.Events, event("streamable", 64, Event{What: Status, Method: "POST", Status: 404, Session: "first-of-streamable"}))
+	_, breaches := Check(h)
+	if len(breaches) != 1 {
+		t.Fatalf("got %v, want one breach", breaches)
+	}
+	story := breaches[0].Story
+	if text := strings.Join(story, "\n"); len(story) > maxStory || !strings.Contains(text, "+4.000 status POST 404") || strings.Contains(text, "+1.000") {
+		t.Errorf("%d lines:\n%s", len(story), text)
 	}
 }
