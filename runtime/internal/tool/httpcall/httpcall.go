@@ -57,6 +57,9 @@ type Options struct {
 	Held *limit.Bytes
 	// Resolver resolves backends' names; nil is the system's.
 	Resolver *net.Resolver
+
+	// plain has everything go through net/http, for tests.
+	plain bool
 }
 
 // Executor asks one tool's backend through a connection pool of its own.
@@ -65,7 +68,7 @@ type Executor struct {
 	options   Options
 	secrets   []*secretHeader
 	userAgent string
-	transport *http.Transport
+	transport transport
 	closed    atomic.Bool
 }
 
@@ -85,7 +88,7 @@ func New(plan *config.HTTPPlan, o Options) *Executor {
 // newTransport returns the pool of one tool: as many idle connections as calls,
 // so that none is dialed twice, no proxy from the environment, and every dial
 // guarded.
-func newTransport(plan *config.HTTPPlan, o Options) *http.Transport {
+func newTransport(plan *config.HTTPPlan, o Options) transport {
 	g := newGuard(plan.Network, o.AllowLoopback, os.Getenv("KUBERNETES_SERVICE_HOST"))
 	dialer := &net.Dialer{
 		Timeout: dialTimeout, Resolver: o.Resolver, Control: g.control,
@@ -95,7 +98,7 @@ func newTransport(plan *config.HTTPPlan, o Options) *http.Transport {
 	if plan.Stream != "" {
 		dial, buffer = narrow(dial), streamBuffer
 	}
-	return &http.Transport{
+	plain := &http.Transport{
 		DialContext:            dial,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    dialTimeout,
@@ -109,6 +112,10 @@ func newTransport(plan *config.HTTPPlan, o Options) *http.Transport {
 		DisableCompression: plan.Stream != "",
 		ReadBufferSize:     buffer,
 	}
+	if o.plain {
+		return plain
+	}
+	return &lean{plain: plain, dial: dial, idle: idleConns{limit: o.MaxConcurrency}, unpack: plan.Stream == ""}
 }
 
 // streamWindow is how much the kernel takes from a backend that streams before its

@@ -35,7 +35,7 @@ import (
 const inputSchema = `{"type":"object","properties":{"id":{"type":"string"},"verbose":{"type":"boolean"},"note":{"type":"string"}},"required":["id"]}`
 
 // compile returns the plan of one HTTP tool.
-func compile(t *testing.T, h config.HTTP) *config.HTTPPlan {
+func compile(t testing.TB, h config.HTTP) *config.HTTPPlan {
 	t.Helper()
 	program, err := config.CompileWith(&config.Server{
 		Name: "test", Auth: config.Auth{AnonymousAccess: config.AccessAllowed},
@@ -47,9 +47,35 @@ func compile(t *testing.T, h config.HTTP) *config.HTTPPlan {
 	return program.Tools[0].HTTP
 }
 
-// options are those of most tests.
-func options() httpcall.Options {
-	return httpcall.Options{Tool: "get_order", AllowLoopback: true, MaxConcurrency: 4, MaxResponseSize: 1 << 20, Version: "v1.2.3"}
+// options are those of most tests; below TestPlain everything goes through net/http.
+func options(t testing.TB) httpcall.Options {
+	t.Helper()
+	o := httpcall.Options{Tool: "get_order", AllowLoopback: true, MaxConcurrency: 4, MaxResponseSize: 1 << 20, Version: "v1.2.3"}
+	if isPlain(t) {
+		return o.Plain()
+	}
+	return o
+}
+
+// isPlain reports whether a test runs below TestPlain.
+func isPlain(t testing.TB) bool {
+	t.Helper()
+	return strings.HasPrefix(t.Name(), "TestPlain/")
+}
+
+// TestPlain runs the tests once more, through net/http, which serves what the lean
+// way does not.
+func TestPlain(t *testing.T) {
+	for name, test := range map[string]func(*testing.T){
+		"Answers": TestAnswers, "Bounds": TestBounds, "Canary": TestCanary, "CanarySpellings": TestCanarySpellings,
+		"CloseLeavesNothing": TestCloseLeavesNothing, "Connections": TestConnections, "Endless": TestEndless, "HeldAnswers": TestHeldAnswers,
+		"NumericHosts": TestNumericHosts, "ProxyIsIgnored": TestProxyIsIgnored, "Rebinding": TestRebinding, "Redirects": TestRedirects,
+		"Request": TestRequest, "Secrets": TestSecrets, "SecretRotation": TestSecretRotation, "SlowHead": TestSlowHead,
+		"StreamBackPressure": TestStreamBackPressure, "StreamIsLive": TestStreamIsLive, "Streams": TestStreams,
+		"StreamWithoutListener": TestStreamWithoutListener, "Trace": TestTrace, "TraceOfFailure": TestTraceOfFailure, "Unreachable": TestUnreachable,
+	} {
+		t.Run(name, test)
+	}
 }
 
 // backend starts a server and returns its URL.
@@ -122,7 +148,7 @@ func TestRequest(t *testing.T) {
 			name: "GET", http: config.HTTP{URL: "/orders/{id}", Query: map[string]string{"verbose": "${arguments.verbose}"}},
 			args: map[string]any{"id": "a/b?c#d", "verbose": true},
 			want: seen{Line: "GET /orders/a%2Fb%3Fc%23d?verbose=true", Header: http.Header{
-				"User-Agent": {"fairlead/v1.2.3"}, "Accept": {"application/json, */*;q=0.8"}, "Accept-Encoding": {"gzip"},
+				"User-Agent": {"fairlead/v1.2.3"}, "Accept": {"application/json, */*;q=0.8"},
 			}},
 		},
 		{
@@ -132,7 +158,7 @@ func TestRequest(t *testing.T) {
 			},
 			args: map[string]any{"id": "7", "note": "ü"},
 			want: seen{Line: "POST /orders/7", Body: `{"note":"ü"}`, Header: http.Header{
-				"User-Agent": {"mine"}, "Accept": {"text/plain"}, "Accept-Encoding": {"gzip"}, "Content-Type": {"application/json"},
+				"User-Agent": {"mine"}, "Accept": {"text/plain"}, "Content-Type": {"application/json"},
 				"Content-Length": {"13"}, "X-User": {"alice"}, "Authorization": {"Bearer s3cret-s3cret"},
 			}},
 		},
@@ -157,14 +183,19 @@ func TestRequest(t *testing.T) {
 				got = seen{Line: r.Method + " " + r.URL.RequestURI(), Host: r.Host, Body: string(body), Header: r.Header}
 			})
 			tt.http.URL = url + tt.http.URL
-			tt.want.Host = strings.TrimPrefix(url, "http://")
-			o := options()
+			want := tt.want
+			want.Host = strings.TrimPrefix(url, "http://")
+			want.Header = want.Header.Clone()
+			if isPlain(t) && tt.http.Response.Stream == "" {
+				want.Header.Set("Accept-Encoding", "gzip")
+			}
+			o := options(t)
 			o.SecretsDir = secrets
 			_, err := call(t, compile(t, tt.http), o, tool.Call{Arguments: tt.args, Principal: auth.Principal{Name: "alice"}}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tt.want, got); diff != "" {
+			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("the backend saw (-want +got):\n%s", diff)
 			}
 		})
@@ -247,7 +278,7 @@ func TestAnswers(t *testing.T) {
 				}
 				send(w, tt.body)
 			})
-			o := options()
+			o := options(t)
 			o.Structured = tt.structured
 			got, err := call(t, compile(t, config.HTTP{URL: url}), o, tool.Call{}, nil)
 			if tt.wantErr != "" {
@@ -294,7 +325,7 @@ func TestRedirects(t *testing.T) {
 				}
 				w.WriteHeader(tt.status)
 			})
-			got, err := call(t, compile(t, config.HTTP{URL: url}), options(), tool.Call{}, nil)
+			got, err := call(t, compile(t, config.HTTP{URL: url}), options(t), tool.Call{}, nil)
 			if err != nil || text(t, got) != tt.want || !got.IsError || requests != 1 {
 				t.Errorf("got %s, %v after %d requests, want %s", got.Content, err, requests, tt.want)
 			}
@@ -334,7 +365,7 @@ func TestUnreachable(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			o := options()
+			o := options(t)
 			o.AllowLoopback = !tt.inCluster
 			plan := compile(t, config.HTTP{URL: strings.Replace(tt.url, "10.1.2.3", "backend.example", 1)})
 			if strings.Contains(tt.url, "10.1.2.3") {
@@ -432,7 +463,7 @@ func TestBounds(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			o := options()
+			o := options(t)
 			o.MaxResponseSize = 65536
 			_, err := call(t, compile(t, config.HTTP{URL: backend(t, tt.h), Response: config.HTTPResponse{Stream: tt.stream}}), o, tool.Call{}, nil)
 			if got, want := tool.Message(err), `tool "get_order": `+tt.want; got != want {
@@ -459,7 +490,7 @@ func TestHeldAnswers(t *testing.T) {
 	} {
 		for _, room := range []int64{1 << 10, 4 << 20} {
 			held := limit.NewBytes(room)
-			o := options()
+			o := options(t)
 			o.Held = held
 			want := tt.want
 			if room < 4<<20 && tt.size >= 64<<10 {
@@ -526,7 +557,7 @@ func TestEndless(t *testing.T) {
 				defer close(gone)
 				tt.h(w, r)
 			})
-			e := httpcall.New(compile(t, config.HTTP{URL: url, Response: config.HTTPResponse{Stream: tt.stream}}), options())
+			e := httpcall.New(compile(t, config.HTTP{URL: url, Response: config.HTTPResponse{Stream: tt.stream}}), options(t))
 			defer e.Close()
 			guarded := tool.Guard(e, tool.Options{Name: "get_order", Timeout: 500 * time.Millisecond, MaxConcurrency: 1})
 			result, err := guarded.Run(t.Context(), tool.Call{Arguments: map[string]any{"id": "7"}}, &recorder{})
@@ -571,7 +602,7 @@ func TestSlowHead(t *testing.T) {
 			<-time.After(time.Millisecond)
 		}
 	}()
-	e := httpcall.New(compile(t, config.HTTP{URL: "http://" + listener.Addr().String()}), options())
+	e := httpcall.New(compile(t, config.HTTP{URL: "http://" + listener.Addr().String()}), options(t))
 	defer e.Close()
 	guarded := tool.Guard(e, tool.Options{Name: "get_order", Timeout: 500 * time.Millisecond, MaxConcurrency: 1})
 	_, err = guarded.Run(t.Context(), tool.Call{Arguments: map[string]any{"id": "7"}}, &recorder{})
@@ -599,7 +630,7 @@ func TestConnections(t *testing.T) {
 	}
 	s.Start()
 	t.Cleanup(s.Close)
-	e := httpcall.New(compile(t, config.HTTP{URL: s.URL}), options())
+	e := httpcall.New(compile(t, config.HTTP{URL: s.URL}), options(t))
 	guarded := tool.Guard(e, tool.Options{Name: "get_order", Timeout: time.Minute, MaxConcurrency: concurrency})
 	var group sync.WaitGroup
 	for range 3 * concurrency {
@@ -636,7 +667,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 	}
 	s.Start()
 	t.Cleanup(s.Close)
-	e := httpcall.New(compile(t, config.HTTP{URL: s.URL}), options())
+	e := httpcall.New(compile(t, config.HTTP{URL: s.URL}), options(t))
 	ended := make(chan error)
 	go func() {
 		_, err := e.Run(t.Context(), tool.Call{Arguments: map[string]any{"id": "7"}}, &recorder{})
@@ -663,7 +694,7 @@ func TestProxyIsIgnored(t *testing.T) {
 	}
 	t.Setenv("NO_PROXY", "")
 	url := backend(t, func(w http.ResponseWriter, _ *http.Request) { send(w, "direct") })
-	o := options()
+	o := options(t)
 	o.Resolver = resolver(t, "127.0.0.1")
 	plan := compile(t, config.HTTP{URL: strings.Replace(url, "127.0.0.1", "backend.example", 1)})
 	got, err := call(t, plan, o, tool.Call{}, nil)
@@ -686,7 +717,7 @@ func TestArgumentsThatCannotBeSent(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			_, err := call(t, compile(t, tt.http), options(), tool.Call{Arguments: tt.args}, nil)
+			_, err := call(t, compile(t, tt.http), options(t), tool.Call{Arguments: tt.args}, nil)
 			if got, want := tool.Message(err), `tool "get_order": failed to build the request: `; !strings.HasPrefix(got, want) {
 				t.Errorf("Message = %q, want %q", got, want)
 			}
@@ -697,25 +728,28 @@ func TestArgumentsThatCannotBeSent(t *testing.T) {
 	}
 }
 
+// BenchmarkRun has the backend in the same process: compare both ways, no more.
 func BenchmarkRun(b *testing.B) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		send(w, `{"id":"7","state":"open"}`)
 	}))
 	defer s.Close()
-	program, err := config.CompileWith(&config.Server{
-		Name: "test", Auth: config.Auth{AnonymousAccess: config.AccessAllowed},
-		Tools: []config.Tool{{Name: "get_order", Description: "A test.", InputSchema: json.RawMessage(inputSchema), HTTP: &config.HTTP{URL: s.URL + "/orders/{id}"}}},
-	}, config.CompileOptions{AllowLoopback: true})
-	if err != nil {
-		b.Fatal(err)
-	}
-	e := httpcall.New(program.Tools[0].HTTP, options())
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := e.Run(b.Context(), tool.Call{Arguments: map[string]any{"id": "7"}}, nil); err != nil {
-			b.Fatal(err)
-		}
+	for _, way := range []struct {
+		name    string
+		options httpcall.Options
+	}{{name: "lean", options: options(b)}, {name: "plain", options: options(b).Plain()}} {
+		b.Run(way.name, func(b *testing.B) {
+			e := httpcall.New(compile(b, config.HTTP{URL: s.URL + "/orders/{id}"}), way.options)
+			defer e.Close()
+			guarded := tool.Guard(e, tool.Options{Name: "get_order", Timeout: time.Minute, MaxConcurrency: 4})
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := guarded.Run(b.Context(), tool.Call{Arguments: map[string]any{"id": "7"}}, nil); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 
@@ -778,7 +812,7 @@ func TestRebinding(t *testing.T) {
 			t.Parallel()
 			reached := false
 			url := backend(t, func(http.ResponseWriter, *http.Request) { reached = true })
-			o := options()
+			o := options(t)
 			o.AllowLoopback = false
 			o.Resolver = resolver(t, forbidden)
 			plan := compile(t, config.HTTP{URL: strings.Replace(url, "127.0.0.1", "rebound.example", 1)})
@@ -796,7 +830,7 @@ func TestRebinding(t *testing.T) {
 			requests++
 			w.Header().Set("Connection", "close")
 		})
-		o := options()
+		o := options(t)
 		o.Resolver = resolver(t, "127.0.0.1", "10.0.0.1")
 		e := httpcall.New(compile(t, config.HTTP{URL: strings.Replace(url, "127.0.0.1", "rebound.example", 1)}), o)
 		defer e.Close()
@@ -815,7 +849,7 @@ func TestNumericHosts(t *testing.T) {
 	for _, host := range []string{"2130706433", "0177.0.0.1", "0x7f.1", "127.1", "[::ffff:127.0.0.1]", "[::]", "localhost"} {
 		t.Run(host, func(t *testing.T) {
 			t.Parallel()
-			o := options()
+			o := options(t)
 			o.AllowLoopback = false
 			// The contract refuses most of these; this shows that dialing would too.
 			plan := compile(t, config.HTTP{URL: "http://backend.example"})

@@ -50,7 +50,7 @@ func TestSecrets(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			o := options()
+			o := options(t)
 			o.SecretsDir = t.TempDir()
 			if tt.value != nil {
 				write(t, filepath.Join(o.SecretsDir, "orders-api", "token"), *tt.value)
@@ -76,7 +76,7 @@ func TestSecrets(t *testing.T) {
 // removes it: each call uses what is there.
 func TestSecretRotation(t *testing.T) {
 	t.Parallel()
-	o := options()
+	o := options(t)
 	o.SecretsDir = t.TempDir()
 	dir := filepath.Join(o.SecretsDir, "orders-api")
 	old := time.Now().Add(-time.Hour)
@@ -131,7 +131,7 @@ func TestSecretRotation(t *testing.T) {
 func TestTrace(t *testing.T) {
 	t.Parallel()
 	const canary = "canary-4f1d77b2"
-	o := options()
+	o := options(t)
 	o.SecretsDir = t.TempDir()
 	write(t, filepath.Join(o.SecretsDir, "orders-api", "token"), canary)
 	url := backend(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -166,7 +166,7 @@ func TestTrace(t *testing.T) {
 // TestTraceOfFailure gives a trace with the error, too.
 func TestTraceOfFailure(t *testing.T) {
 	t.Parallel()
-	e := httpcall.New(compile(t, config.HTTP{URL: "http://127.0.0.1:1/x"}), options())
+	e := httpcall.New(compile(t, config.HTTP{URL: "http://127.0.0.1:1/x"}), options(t))
 	defer e.Close()
 	guarded := tool.Guard(e, tool.Options{Name: "get_order", Timeout: time.Minute, MaxConcurrency: 1})
 	_, err := guarded.Run(t.Context(), tool.Call{Arguments: map[string]any{"id": "7"}, Trace: true}, &recorder{})
@@ -185,7 +185,7 @@ func TestCanarySpellings(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			o := options()
+			o := options(t)
 			o.SecretsDir = t.TempDir()
 			write(t, filepath.Join(o.SecretsDir, "orders-api", "token"), tt.secret)
 			got, err := call(t, compile(t, withSecret(backend(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -265,7 +265,7 @@ func TestCanary(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			o := options()
+			o := options(t)
 			o.SecretsDir = t.TempDir()
 			write(t, filepath.Join(o.SecretsDir, "orders-api", "token"), canary+"\n")
 			h := withSecret(backend(t, tt.h))

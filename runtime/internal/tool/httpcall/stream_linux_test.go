@@ -32,7 +32,7 @@ func TestAStreamFillsNoLargeBuffer(t *testing.T) {
 			t.Error(err)
 		}
 	}})
-	executor := httpcall.New(compile(t, config.HTTP{URL: url, Response: config.HTTPResponse{Stream: config.StreamNDJSON}}), options())
+	executor := httpcall.New(compile(t, config.HTTP{URL: url, Response: config.HTTPResponse{Stream: config.StreamNDJSON}}), options(t))
 	defer executor.Close()
 	if _, err := executor.Run(ctx, tool.Call{}, &recorder{}); err != nil {
 		t.Fatal(err)

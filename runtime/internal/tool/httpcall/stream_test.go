@@ -104,7 +104,7 @@ func TestStreams(t *testing.T) {
 				w.Header().Set("Content-Type", tt.contentType)
 				send(w, tt.body)
 			})
-			o := options()
+			o := options(t)
 			o.Structured = tt.structured
 			var sink recorder
 			got, err := call(t, compile(t, config.HTTP{URL: url, Response: config.HTTPResponse{Stream: tt.stream}}), o, tool.Call{}, &sink)
@@ -138,7 +138,7 @@ func TestStreamIsLive(t *testing.T) {
 		}
 	})
 	sink := liveSink{next}
-	e := httpcall.New(compile(t, config.HTTP{URL: url, Response: config.HTTPResponse{Stream: "SSE"}}), options())
+	e := httpcall.New(compile(t, config.HTTP{URL: url, Response: config.HTTPResponse{Stream: "SSE"}}), options(t))
 	defer e.Close()
 	got, err := e.Run(t.Context(), tool.Call{Arguments: map[string]any{"id": "7"}}, sink)
 	if err != nil || text(t, got) != "2" {
@@ -184,7 +184,7 @@ func TestStreamBackPressure(t *testing.T) {
 		}
 		gone <- sent
 	})
-	e := httpcall.New(compile(t, config.HTTP{URL: url, Response: config.HTTPResponse{Stream: "SSE"}}), options())
+	e := httpcall.New(compile(t, config.HTTP{URL: url, Response: config.HTTPResponse{Stream: "SSE"}}), options(t))
 	defer e.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	sink := blockedSink{make(chan struct{})}
@@ -215,7 +215,7 @@ func TestStreamWithoutListener(t *testing.T) {
 	t.Parallel()
 	url := backend(t, func(w http.ResponseWriter, _ *http.Request) { send(w, "1\n2\n3\n") })
 	sink := recorder{fail: errors.New("the stream is closed")}
-	got, err := call(t, compile(t, config.HTTP{URL: url, Response: config.HTTPResponse{Stream: "NDJSON"}}), options(), tool.Call{}, &sink)
+	got, err := call(t, compile(t, config.HTTP{URL: url, Response: config.HTTPResponse{Stream: "NDJSON"}}), options(t), tool.Call{}, &sink)
 	if err != nil || text(t, got) != "3" || len(sink.progress) != 1 {
 		t.Errorf("got %s, %v after %d progress", got.Content, err, len(sink.progress))
 	}

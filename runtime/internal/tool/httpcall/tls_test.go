@@ -62,8 +62,9 @@ func TestTLS(t *testing.T) {
 			}
 			e := New(program.Tools[0].HTTP, Options{Tool: "t", AllowLoopback: true, MaxConcurrency: 2, MaxResponseSize: 1 << 10})
 			t.Cleanup(e.Close)
-			e.transport.TLSClientConfig.RootCAs = x509.NewCertPool()
-			e.transport.TLSClientConfig.RootCAs.AddCert(s.Certificate())
+			roots := x509.NewCertPool()
+			roots.AddCert(s.Certificate())
+			e.transport.(*lean).plain.TLSClientConfig.RootCAs = roots
 
 			want := `[{"type":"text","text":"HTTP/1.1"}]`
 			if http2 {
