@@ -35,32 +35,32 @@ import (
 const inputSchema = `{"type":"object","properties":{"id":{"type":"string"},"verbose":{"type":"boolean"},"note":{"type":"string"}},"required":["id"]}`
 
 // compile returns the plan of one HTTP tool.
-func compile(t testing.TB, h config.HTTP) *config.HTTPPlan {
-	t.Helper()
+func compile(tb testing.TB, h config.HTTP) *config.HTTPPlan {
+	tb.Helper()
 	program, err := config.CompileWith(&config.Server{
 		Name: "test", Auth: config.Auth{AnonymousAccess: config.AccessAllowed},
 		Tools: []config.Tool{{Name: "get_order", Description: "A test.", InputSchema: json.RawMessage(inputSchema), HTTP: &h}},
 	}, config.CompileOptions{AllowLoopback: true})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return program.Tools[0].HTTP
 }
 
 // options are those of most tests; below TestPlain everything goes through net/http.
-func options(t testing.TB) httpcall.Options {
-	t.Helper()
+func options(tb testing.TB) httpcall.Options {
+	tb.Helper()
 	o := httpcall.Options{Tool: "get_order", AllowLoopback: true, MaxConcurrency: 4, MaxResponseSize: 1 << 20, Version: "v1.2.3"}
-	if isPlain(t) {
+	if isPlain(tb) {
 		return o.Plain()
 	}
 	return o
 }
 
 // isPlain reports whether a test runs below TestPlain.
-func isPlain(t testing.TB) bool {
-	t.Helper()
-	return strings.HasPrefix(t.Name(), "TestPlain/")
+func isPlain(tb testing.TB) bool {
+	tb.Helper()
+	return strings.HasPrefix(tb.Name(), "TestPlain/")
 }
 
 // TestPlain runs the tests once more, through net/http, which serves what the lean

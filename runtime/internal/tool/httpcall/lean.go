@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"strings"
 	"sync"
 )
 
@@ -198,14 +199,18 @@ func suits(r *http.Request) bool {
 	default:
 		return false
 	}
-	if !canProbe || r.URL == nil || r.URL.Scheme != "http" || !ordinary(r.URL.Host) || r.Close || r.TransferEncoding != nil || r.Trailer != nil {
+	if r.URL == nil || r.URL.Scheme != "http" || !ordinary(r.URL.Host, ".-_:[]") || r.Close || r.TransferEncoding != nil || r.Trailer != nil {
 		return false
 	}
-	if r.Body != nil && (r.ContentLength <= 0 || r.ContentLength > maxLeanBody || r.GetBody == nil) {
-		return false
-	}
-	for name, values := range r.Header {
-		if !ordinary(name) {
+	small := r.Body == nil || r.ContentLength > 0 && r.ContentLength <= maxLeanBody && r.GetBody != nil
+	return canProbe && small && r.Header != nil && sendable(r.Header)
+}
+
+// sendable reports whether a header can be sent as it is, without looking too
+// closely.
+func sendable(header http.Header) bool {
+	for name, values := range header {
+		if !ordinary(name, "-_") {
 			return false
 		}
 		for _, value := range values {
@@ -216,19 +221,16 @@ func suits(r *http.Request) bool {
 			}
 		}
 	}
-	return r.Header != nil
+	return true
 }
 
-// ordinary reports whether a header's name or a host has only the characters of
-// nearly all of them, which are valid in both.
-func ordinary(s string) bool {
-	for i := range len(s) {
-		switch c := s[i] | 0x20; {
-		case c >= 'a' && c <= 'z', s[i] >= '0' && s[i] <= '9':
-		case s[i] == '-', s[i] == '.', s[i] == '_', s[i] == ':', s[i] == '[', s[i] == ']':
-		default:
+// ordinary reports whether a name has only letters, digits and those of marks.
+func ordinary(name, marks string) bool {
+	for i := range len(name) {
+		c := name[i]
+		if lower := c | 0x20; (lower < 'a' || lower > 'z') && (c < '0' || c > '9') && strings.IndexByte(marks, c) < 0 {
 			return false
 		}
 	}
-	return s != ""
+	return name != ""
 }

@@ -121,7 +121,7 @@ func (c *conn) receive(request *http.Request) (*http.Response, error) {
 		if err != nil {
 			return nil, err
 		}
-		if response.StatusCode >= http.StatusOK || response.StatusCode == http.StatusSwitchingProtocols {
+		if code := response.StatusCode; code < 100 || code == http.StatusSwitchingProtocols || code >= http.StatusOK {
 			c.left = math.MaxInt64
 			return response, nil
 		}
@@ -172,7 +172,7 @@ func (b *leanBody) Read(p []byte) (int, error) {
 	if err == nil {
 		return n, nil
 	}
-	whole := err == io.EOF
+	whole := errors.Is(err, io.EOF)
 	if ctx := b.request.Context(); !whole && ctx.Err() != nil {
 		err = ended(ctx)
 	}
