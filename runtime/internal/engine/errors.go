@@ -153,7 +153,7 @@ func (e *Error) JSON() []byte {
 }
 
 // appendString appends s as a JSON string; invalid UTF-8 becomes U+FFFD.
-func appendString(b []byte, s string) []byte {
+func appendString[Text ~[]byte | ~string](b []byte, s Text) []byte {
 	// The only error is invalid UTF-8, which was replaced by then.
 	b, _ = jsontext.AppendQuote(b, s)
 	return b

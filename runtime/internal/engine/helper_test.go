@@ -113,8 +113,12 @@ func (w *world) executor(t *config.CompiledTool) (tool.Executor, func(), error) 
 
 func steps(ctx context.Context, _ tool.Call, sink tool.Sink) (tool.Result, error) {
 	reports := []func() error{
-		func() error { return sink.Progress(ctx, tool.Progress{Progress: 0.5, Total: 2, Message: "half"}) },
-		func() error { return sink.Progress(ctx, tool.Progress{Progress: 0.5, Total: 2, Message: "again"}) },
+		func() error {
+			return sink.Progress(ctx, tool.Progress{Progress: 0.5, Total: 2, Message: []byte("half")})
+		},
+		func() error {
+			return sink.Progress(ctx, tool.Progress{Progress: 0.5, Total: 2, Message: []byte("again")})
+		},
 		func() error { return sink.Log(ctx, tool.Log{Level: "debug", Data: json.RawMessage("1")}) },
 		func() error {
 			return sink.Log(ctx, tool.Log{Level: "warning", Logger: "steps", Data: json.RawMessage("{\n\"a\": 1}")})

@@ -133,7 +133,7 @@ func (s *toolSink) Progress(ctx context.Context, p tool.Progress) error {
 	if p.Total != 0 {
 		b = appendNumber(append(b, `,"total":`...), p.Total)
 	}
-	if p.Message != "" && c.version >= Version20250326 {
+	if len(p.Message) > 0 && c.version >= Version20250326 {
 		b = appendString(append(b, `,"message":`...), p.Message)
 	}
 	return s.sink.Send(ctx, Message{Data: append(b, "}}"...), Group: c.group, Fold: c.fold})

@@ -256,7 +256,7 @@ func (w *world) executor(t *config.CompiledTool) (tool.Executor, func(), error) 
 		case "flood":
 			message := strings.Repeat("x", 1<<10)
 			for i := 1; ; i++ {
-				if err := sink.Progress(ctx, tool.Progress{Progress: float64(i), Message: message}); err != nil {
+				if err := sink.Progress(ctx, tool.Progress{Progress: float64(i), Message: []byte(message)}); err != nil {
 					return tool.Result{}, err
 				}
 				if err := sink.Log(ctx, tool.Log{Level: "error", Data: json.RawMessage(`"` + message + `"`)}); err != nil {

@@ -20,7 +20,7 @@ type line struct {
 // minEntries and maxEntries bound the lines that are kept, and maxBuffer the
 // buffers, in bytes.
 const (
-	minEntries = 16
+	minEntries = 4
 	maxEntries = 256
 	maxBuffer  = most
 )

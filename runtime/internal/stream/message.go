@@ -75,6 +75,11 @@ const (
 
 func (m *Message) size() int { return len(m.Data) + len(m.Event) + overhead }
 
+// replaces reports whether m may take the place of an older message.
+func (m *Message) replaces(older *Message) bool {
+	return m.Fold != "" && m.Fold == older.Fold && m.Group == older.Group
+}
+
 func (m *Message) encoded() int { return len(m.Data) + len(m.Event) + framing }
 
 // CloseReason says why a stream ended. It is a label of logs and metrics.

@@ -18,8 +18,8 @@ const DefaultLimit = 48 << 10
 // cheap, and so little that a writer that is stuck holds no second outbox. It takes most
 // if nothing is left then: a small rest would cost a write of its own.
 const (
-	chunk = 12 << 10
-	most  = 20 << 10
+	chunk = 6 << 10
+	most  = 8 << 10
 )
 
 // Outbox is the bounded queue between the senders of a stream and its writer.
@@ -70,6 +70,9 @@ func sinceEpoch() time.Duration { return time.Since(epoch) }
 
 type waiter struct {
 	entry
+	// queued says that the message has the place of those that it replaces already, and
+	// its sender waits for the writer only.
+	queued   bool
 	admitted chan error // receives exactly one value, unless the waiter gave up
 }
 
@@ -97,13 +100,16 @@ func (o *Outbox) Send(ctx context.Context, m Message) error {
 	}
 	e := entry{Message: m, since: sinceEpoch()}
 	if len(o.waiters) == 0 && o.fitsLocked(m) {
-		o.foldLocked(m)
+		o.foldLocked(&m)
 		o.pushLocked(e)
 		o.unlockAndWake(false)
 		return nil
 	}
 	w := &waiter{entry: e, admitted: make(chan error, 1)}
-	o.waiters = slices.Insert(o.waiters, placeOf(&m, o.waiters, func(w **waiter) *Message { return &(*w).Message }), w)
+	if o.replaceLocked(&e) {
+		w.entry, w.queued = entry{}, true
+	}
+	o.waiters = slices.Insert(o.waiters, placeOf(&w.Message, o.waiters, func(w **waiter) *Message { return &(*w).Message }), w)
 	if o.salvage != nil {
 		o.salvage.Crowded()
 	}
@@ -127,8 +133,11 @@ func (o *Outbox) giveUp(ctx context.Context, w *waiter) error {
 		o.admitLocked()
 	}
 	o.unlockAndWake(false)
-	if i >= 0 {
+	if i >= 0 && !w.queued {
 		return ctx.Err()
+	}
+	if i >= 0 {
+		return nil
 	}
 	return <-w.admitted
 }
@@ -158,7 +167,11 @@ func (o *Outbox) close(reason CloseReason, last *Message) {
 	}
 	o.reason, o.last = reason, last
 	for _, w := range o.waiters {
-		w.admitted <- &ClosedError{Reason: reason}
+		if w.queued {
+			w.admitted <- nil // It shares the lot of all that is queued.
+		} else {
+			w.admitted <- &ClosedError{Reason: reason}
+		}
 	}
 	o.waiters = nil
 	if reason.broken() {
@@ -285,16 +298,15 @@ func (o *Outbox) pushLocked(e entry) {
 	o.countLocked(e.size())
 }
 
-// foldLocked drops the older messages that m replaces, which has its place: one that
-// waits replaces nothing, since it may give up. The newer one is queued at the end,
-// so that it does not overtake what its group sent between them.
-func (o *Outbox) foldLocked(m Message) {
-	if m.Fold == "" || o.queue == nil || o.bytes+o.folded <= o.limit/3*2 {
+// foldLocked drops the older messages that m replaces. The newer one is queued at the
+// end, so that it does not overtake what its group sent between them.
+func (o *Outbox) foldLocked(m *Message) {
+	if !o.foldsLocked(m) {
 		return
 	}
 	before := o.bytes
 	o.queue.entries = slices.DeleteFunc(o.queue.entries, func(q entry) bool {
-		replaced := q.Fold == m.Fold && q.Group == m.Group
+		replaced := m.replaces(&q.Message)
 		if replaced {
 			o.countLocked(-q.size())
 		}
@@ -307,14 +319,44 @@ func (o *Outbox) foldLocked(m Message) {
 	}
 }
 
+// foldsLocked reports whether messages that m replaces give way to it: the outbox is
+// crowded.
+func (o *Outbox) foldsLocked(m *Message) bool {
+	return m.Fold != "" && o.queue != nil && o.bytes+o.folded > o.limit/3*2
+}
+
+// replaceLocked queues e, for which there is no place, in that of the messages that it
+// replaces, if that is enough. So nothing is held twice for a client that does not
+// read, which gets the newest progress when it does. It does not overtake those who
+// wait.
+func (o *Outbox) replaceLocked(e *entry) bool {
+	if len(o.waiters) > 0 || !o.foldsLocked(&e.Message) {
+		return false
+	}
+	freed := 0
+	for i := range o.queue.entries {
+		if q := &o.queue.entries[i].Message; e.replaces(q) {
+			freed += q.size()
+		}
+	}
+	if freed == 0 || o.bytes-freed+e.size() > o.limit {
+		return false
+	}
+	o.foldLocked(&e.Message)
+	o.pushLocked(*e)
+	return true
+}
+
 // admitLocked moves waiters into the queue while they fit, in order.
 func (o *Outbox) admitLocked() {
 	n := 0
 	for _, w := range o.waiters {
-		if !o.fitsLocked(w.Message) {
+		if w.queued && o.folded > 0 || !w.queued && !o.fitsLocked(w.Message) {
 			break
 		}
-		o.pushLocked(w.entry)
+		if !w.queued {
+			o.pushLocked(w.entry)
+		}
 		w.admitted <- nil
 		n++
 	}

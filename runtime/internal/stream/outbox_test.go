@@ -90,7 +90,7 @@ func TestOutboxOrder(t *testing.T) {
 
 func TestAWriterLeavesNoSmallRest(t *testing.T) {
 	t.Parallel()
-	for _, tt := range []struct{ messages, want int }{{13, 13}, {22, 22}, {23, 13}, {40, 13}} {
+	for _, tt := range []struct{ messages, want int }{{6, 6}, {9, 9}, {10, 6}, {40, 6}} {
 		o := NewOutbox(1<<20, nil)
 		for range tt.messages {
 			if err := o.Send(t.Context(), pad("m", 1<<10)); err != nil {
@@ -171,6 +171,36 @@ func TestOutboxFoldsOnlyUnderPressure(t *testing.T) {
 				t.Error("the sender waits though the writer went on")
 			}
 			o.Close(ClientGone)
+		})
+	})
+	t.Run("in its place by who waits", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			o := NewOutbox(0, nil)
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			sent := 0
+			go func() {
+				for {
+					if err := o.Send(ctx, progress(strconv.Itoa(sent), 1)); err != nil {
+						ended <- err
+						return
+					}
+					sent++
+				}
+			}()
+			synctest.Wait()
+			waits := sent // The number of the message whose sender waits.
+			if o.Bytes() > 2<<10 {
+				t.Errorf("%d bytes are queued, want those of one message", o.Bytes())
+			}
+			cancel()
+			if err := <-ended; !errors.Is(err, context.Canceled) || sent != waits+1 {
+				t.Errorf("the sender ended with %v after %d messages, want its context's error after the one that was queued, %d", err, sent, waits+1)
+			}
+			if got := text(take(o)); got != strconv.Itoa(waits) {
+				t.Errorf("queued %q, want the newest, %d", got, waits)
+			}
 		})
 	})
 	t.Run("none by one that has to wait itself", func(t *testing.T) {

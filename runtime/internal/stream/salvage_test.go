@@ -4,12 +4,15 @@
 package stream
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"testing"
+	"testing/synctest"
 )
 
 // broken is a connection on which nothing can be written.
@@ -47,4 +50,36 @@ func TestWhatAPlainWriterGivesBackIsItsOwn(t *testing.T) {
 	if got := fmt.Sprintf("%q", w.all); got != `["1" "2"]` {
 		t.Errorf("lost: %s", got)
 	}
+}
+
+// A message that has taken the place of older ones is the stream's, though its sender
+// still waits: it comes back once, and the sender does not send it again.
+func TestWhatReplacedOthersComesBackOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &witness{}
+		o := NewOutbox(0, nil)
+		o.Salvage(w)
+		sent, ended := 0, make(chan error, 1)
+		go func() {
+			for {
+				m := pad(strconv.Itoa(sent), 1<<10)
+				m.Fold, m.Group = "token", 1
+				if err := o.Send(t.Context(), m); err != nil {
+					ended <- err
+					return
+				}
+				sent++
+			}
+		}()
+		synctest.Wait()
+		waits := sent
+		o.Close(ClientGone)
+		if err := <-ended; !errors.As(err, new(*ClosedError)) || sent != waits+1 {
+			t.Errorf("the sender ended with %v after %d messages, want a ClosedError after %d", err, sent, waits+1)
+		}
+		if len(w.all) != 1 || !bytes.HasPrefix(w.all[0], []byte(strconv.Itoa(waits))) {
+			t.Errorf("lost: %.20q, want message %d once", w.all, waits)
+		}
+	})
 }

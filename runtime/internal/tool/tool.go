@@ -34,8 +34,9 @@ type Call struct {
 type Progress struct {
 	// Progress grows with each step. Total is what it grows to; 0: unknown.
 	Progress, Total float64
-	// Message says what was done; may be empty.
-	Message string
+	// Message says what was done, in UTF-8; may be empty. It is valid until the sink
+	// returns.
+	Message []byte
 }
 
 // Log is one log message of a running call.

@@ -66,7 +66,9 @@ func (r *ndjsonReader) next() ([]byte, error) {
 // read returns the next line without its end, which is valid until the next call.
 // At the end of the input it returns what is left together with io.EOF.
 func (r *lineReader) read() ([]byte, error) {
-	r.line = r.line[:0]
+	if r.line = r.line[:0]; cap(r.line) > maxPooled {
+		r.line = nil
+	}
 	for {
 		if _, err := r.from.Peek(1); err != nil {
 			return r.line, err
@@ -98,11 +100,7 @@ func (r *lineReader) read() ([]byte, error) {
 		}
 		r.skipLF = chunk[end] == '\r'
 		r.skip(end + 1)
-		line := r.line
-		if cap(line) >= longMessage {
-			r.line = nil // A slow client would have it held beside what is made of it.
-		}
-		return line, nil
+		return r.line, nil
 	}
 }
 
@@ -144,7 +142,9 @@ func newEventReader(from io.Reader, limit int64) *eventReader {
 
 // next implements eventSource; an event is its data.
 func (r *eventReader) next() ([]byte, error) {
-	r.data, r.filled = r.data[:0], false
+	if r.data, r.filled = r.data[:0], false; cap(r.data) > maxPooled {
+		r.data = nil
+	}
 	for !r.ended {
 		line, err := r.lines.read()
 		switch {

@@ -4,6 +4,7 @@
 package httpcall_test
 
 import (
+	"bytes"
 	"compress/gzip"
 	"context"
 	"encoding/base64"
@@ -97,6 +98,7 @@ type recorder struct {
 func (r *recorder) Progress(_ context.Context, p tool.Progress) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	p.Message = bytes.Clone(p.Message)
 	r.progress = append(r.progress, p)
 	return r.fail
 }

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
@@ -50,16 +49,18 @@ func (a *answer) streamed(ctx context.Context, sink tool.Sink, events eventSourc
 		}
 		event = a.secrets.bytes(event)
 		entry, isLog := logEntry(event)
+		switch {
+		case sink == nil:
+		case isLog:
+			err = sink.Log(ctx, entry)
+		default:
+			if len(last) >= longEvent {
+				last = nil // Nothing is held twice for a client that does not read.
+			}
+			err = sink.Progress(ctx, steps.next(event))
+		}
 		if !isLog {
 			last = append(last[:0], event...)
-		}
-		if sink == nil {
-			continue
-		}
-		if isLog {
-			err = sink.Log(ctx, entry)
-		} else {
-			err = sink.Progress(ctx, steps.next(last))
 		}
 		if err != nil {
 			if ctx.Err() != nil {
@@ -70,6 +71,9 @@ func (a *answer) streamed(ctx context.Context, sink tool.Sink, events eventSourc
 		}
 	}
 }
+
+// longEvent is from how many bytes on an event is not held longer than it has to be.
+const longEvent = 256
 
 // isEnd recognizes the mark with which many model servers end an event stream.
 func (a *answer) isEnd(event []byte) bool {
@@ -89,28 +93,12 @@ func (a *answer) lastResult(last []byte) tool.Result {
 
 // steps turns events into progress that always grows, as MCP demands.
 type steps struct {
-	count   int
-	last    float64
-	message string
+	count int
+	last  float64
 }
 
-// longMessage is from how many bytes on messages are no longer compared.
-const longMessage = 256
-
-// text is a message as a string, the one before if that was the same: in most
-// bursts it is. Long ones are not held until the next: its client may be slow.
-func (s *steps) text(message []byte) string {
-	if len(message) >= longMessage {
-		return string(message)
-	}
-	if string(message) != s.message {
-		s.message = string(message)
-	}
-	return s.message
-}
-
-// next returns the progress of one event: what its object's progress, total and
-// message say, else the count and the event itself.
+// next returns the progress of one event, which it shares memory with: what its
+// object's progress, total and message say, else the count and the event itself.
 func (s *steps) next(event []byte) tool.Progress {
 	s.count++
 	p := tool.Progress{Progress: float64(s.count)}
@@ -119,9 +107,9 @@ func (s *steps) next(event []byte) tool.Progress {
 			p.Progress = fields.progress
 		}
 		p.Total = fields.total
-		p.Message = s.text(fields.message)
+		p.Message = fields.message
 	} else {
-		p.Message = strings.ToValidUTF8(string(event), "\uFFFD")
+		p.Message = bytes.ToValidUTF8(event, []byte("\uFFFD"))
 	}
 	p.Message = cutText(p.Message, maxProgressMessage)
 	if s.count > 1 && p.Progress <= s.last {
@@ -185,14 +173,14 @@ func number(v jsontext.Value) (n float64, ok bool) {
 }
 
 // cutText shortens a text at a character's border.
-func cutText(s string, limit int) string {
+func cutText(s []byte, limit int) []byte {
 	if len(s) <= limit {
 		return s
 	}
 	for limit > 0 && !utf8.RuneStart(s[limit]) {
 		limit--
 	}
-	return s[:limit] + "…"
+	return append(s[:limit:limit], "…"...)
 }
 
 // logEntry reads an event that is an object with one member, log, whose object

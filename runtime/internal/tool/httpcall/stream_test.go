@@ -37,23 +37,23 @@ func TestStreams(t *testing.T) {
 	}{
 		{
 			name: "texts", stream: "SSE", contentType: "text/event-stream", body: "data: one\n\n: ping\n\ndata: two\ndata: lines\n\n",
-			want:   []tool.Progress{{Progress: 1, Message: "one"}, {Progress: 2, Message: "two\nlines"}},
+			want:   []tool.Progress{{Progress: 1, Message: []byte("one")}, {Progress: 2, Message: []byte("two\nlines")}},
 			result: "two\nlines",
 		},
 		{
 			name: "progress of its own", stream: "SSE", contentType: "text/event-stream; charset=utf-8", structured: true,
 			body: "data: {\"progress\": 10, \"total\": 100, \"message\": \"ten\"}\n\ndata: {\"progress\":50.5}\n\ndata: {\"message\":\"m\"}\n\ndata: { \"answer\": 42 }\n\n",
 			want: []tool.Progress{
-				{Progress: 10, Total: 100, Message: "ten"},
+				{Progress: 10, Total: 100, Message: []byte("ten")},
 				{Progress: 50.5},
-				{Progress: after(50.5), Message: "m"},
-				{Progress: after(after(50.5)), Message: `{ "answer": 42 }`},
+				{Progress: after(50.5), Message: []byte("m")},
+				{Progress: after(after(50.5)), Message: []byte(`{ "answer": 42 }`)},
 			},
 			result: `{"answer":42}`, object: `{"answer":42}`,
 		},
 		{
 			name: "the end mark of model servers", stream: "SSE", contentType: "text/event-stream",
-			body: "data: a\n\ndata: [DONE]\n\ndata: b\n\n", want: []tool.Progress{{Progress: 1, Message: "a"}}, result: "a",
+			body: "data: a\n\ndata: [DONE]\n\ndata: b\n\n", want: []tool.Progress{{Progress: 1, Message: []byte("a")}}, result: "a",
 		},
 		{
 			name: "log entries", stream: "NDJSON", contentType: "application/x-ndjson",
@@ -65,8 +65,8 @@ func TestStreams(t *testing.T) {
 				{Level: "info", Data: []byte(`null`)},
 			},
 			want: []tool.Progress{
-				{Progress: 1, Message: `{"log":{"level":"info"}}`},
-				{Progress: 2, Message: `{"log":{"data":1},"more":2}`},
+				{Progress: 1, Message: []byte(`{"log":{"level":"info"}}`)},
+				{Progress: 2, Message: []byte(`{"log":{"data":1},"more":2}`)},
 			},
 			result: `{"log":{"data":1},"more":2}`,
 		},
@@ -74,17 +74,17 @@ func TestStreams(t *testing.T) {
 		{name: "an answer at once", stream: "SSE", contentType: "application/json", body: "{ \"a\": 1 }", result: `{"a":1}`},
 		{
 			name: "lines", stream: "NDJSON", contentType: "application/x-ndjson", body: "{\"progress\":1,\"total\":2}\n\n{\"progress\":2,\"total\":2}\n[1, 2]",
-			want:   []tool.Progress{{Progress: 1, Total: 2}, {Progress: 2, Total: 2}, {Progress: 3, Message: "[1, 2]"}},
+			want:   []tool.Progress{{Progress: 1, Total: 2}, {Progress: 2, Total: 2}, {Progress: 3, Message: []byte("[1, 2]")}},
 			result: "[1,2]",
 		},
 		{
 			name: "members of the wrong type", stream: "NDJSON", contentType: "application/json",
 			body: `{"progress":"50%","total":"x","message":3}` + "\n" + `{"progress":-1}` + "\n" + `{"progress":1e999}` + "\n" + `{"progress":1,"progress":2}` + "\n",
 			want: []tool.Progress{
-				{Progress: 1, Message: `{"progress":"50%","total":"x","message":3}`},
-				{Progress: 2, Message: `{"progress":-1}`},
-				{Progress: 3, Message: `{"progress":1e999}`},
-				{Progress: 4, Message: `{"progress":1,"progress":2}`},
+				{Progress: 1, Message: []byte(`{"progress":"50%","total":"x","message":3}`)},
+				{Progress: 2, Message: []byte(`{"progress":-1}`)},
+				{Progress: 3, Message: []byte(`{"progress":1e999}`)},
+				{Progress: 4, Message: []byte(`{"progress":1,"progress":2}`)},
 			},
 			result: `{"progress":1,"progress":2}`,
 		},
@@ -95,7 +95,7 @@ func TestStreams(t *testing.T) {
 		},
 		{
 			name: "a long message", stream: "NDJSON", contentType: "text/plain", body: strings.Repeat("ü", 10000) + "\n",
-			want: []tool.Progress{{Progress: 1, Message: strings.Repeat("ü", 8192) + "…"}}, result: strings.Repeat("ü", 10000),
+			want: []tool.Progress{{Progress: 1, Message: []byte(strings.Repeat("ü", 8192) + "…")}}, result: strings.Repeat("ü", 10000),
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
