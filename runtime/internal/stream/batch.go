@@ -184,20 +184,17 @@ func (b *batch) encode(o *Options) {
 }
 
 // reserve makes the buffer large enough at once: one that grows by doubling is
-// half empty.
+// half empty. Most are of one size, two whole pages, so that none keeps others' memory.
 func (b *batch) reserve() {
 	size := 0
 	for i := range b.line.entries {
 		size += b.line.entries[i].encoded()
 	}
 	if size > cap(b.buffer) {
-		b.buffer = make([]byte, 0, max(size, minBuffer))
+		b.buffer = make([]byte, 0, max(size, most))
 	}
 	b.notes = slices.Grow(b.notes, len(b.line.entries))
 }
-
-// minBuffer spares small messages a new buffer for each larger one.
-const minBuffer = 2 << 10
 
 // add appends a message that leaves now, under the id that the log gives it.
 func (b *batch) add(o *Options, m *Message, since time.Duration) {

@@ -39,6 +39,8 @@ type answer struct {
 	body     *countingReader
 	// secrets are those that the request carried.
 	secrets redactor
+	// last is the newest event of a stream that may be its result.
+	last []byte
 }
 
 // result reads the answer as its status and the plan want it.
@@ -63,13 +65,13 @@ func (a *answer) result(ctx context.Context, sink tool.Sink) (tool.Result, error
 		// A backend that has its answer at once may send it whole.
 		if mediaType == "text/event-stream" {
 			events := newEventReader(a.body, a.executor.options.MaxResponseSize)
-			defer events.lines.end()
+			defer events.lines.close()
 			return a.streamed(ctx, sink, events)
 		}
 	case config.StreamNDJSON:
 		if kind := kindOf(mediaType); kind == kindText || kind == kindJSON {
 			events := newLineReader(a.body, a.executor.options.MaxResponseSize)
-			defer events.lines.end()
+			defer events.lines.close()
 			return a.streamed(ctx, sink, events)
 		}
 	}

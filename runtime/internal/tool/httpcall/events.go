@@ -4,7 +4,6 @@
 package httpcall
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"io"
@@ -14,11 +13,14 @@ import (
 // errEventTooLarge means that one event or line exceeds its bound.
 var errEventTooLarge = errors.New("the event is too large")
 
-// lineReader reads lines of a bounded size.
+// lineReader reads lines of a bounded size, which lie in its buffer: a client that
+// does not read has nothing else held of them.
 type lineReader struct {
-	from  *bufio.Reader
+	from  io.Reader
 	limit int
-	line  []byte
+	// buffer holds, from start to end, what was read and not returned.
+	buffer     *[]byte
+	start, end int
 	// cr makes CR and CRLF end a line too, as event streams want it.
 	cr bool
 	// skipLF is set after a CR: the LF of a CRLF is skipped when it comes,
@@ -26,25 +28,34 @@ type lineReader struct {
 	skipLF bool
 }
 
-// readers are kept for the next stream.
-var readers = sync.Pool{New: func() any { return bufio.NewReader(nil) }}
+// lineBuffer is how much is read at once, in bytes; a longer line has it doubled.
+const lineBuffer = 4 << 10
 
-func newReader(from io.Reader) *bufio.Reader {
-	r, _ := readers.Get().(*bufio.Reader)
-	r.Reset(from)
-	return r
+// lineBuffers are kept for the next stream.
+var lineBuffers = sync.Pool{New: func() any { return newLineBuffer(lineBuffer) }}
+
+func newLineBuffer(size int) *[]byte {
+	b := make([]byte, size)
+	return &b
 }
 
-// end gives the reader's memory back after the last read.
-func (r *lineReader) end() {
-	r.from.Reset(nil)
-	readers.Put(r.from)
+func newReader(from io.Reader, limit int64, cr bool) lineReader {
+	buffer, _ := lineBuffers.Get().(*[]byte)
+	return lineReader{from: from, limit: int(limit), buffer: buffer, cr: cr}
+}
+
+// close gives the reader's memory back after the last read.
+func (r *lineReader) close() {
+	if len(*r.buffer) <= maxPooled {
+		lineBuffers.Put(r.buffer)
+	}
+	r.buffer = nil
 }
 
 // newLineReader returns an eventSource for NDJSON: one event a line, empty
 // lines skipped. The last line needs no line break.
 func newLineReader(from io.Reader, limit int64) *ndjsonReader {
-	return &ndjsonReader{lines: lineReader{from: newReader(from), limit: int(limit)}}
+	return &ndjsonReader{lines: newReader(from, limit, false)}
 }
 
 // ndjsonReader implements eventSource.
@@ -66,46 +77,66 @@ func (r *ndjsonReader) next() ([]byte, error) {
 // read returns the next line without its end, which is valid until the next call.
 // At the end of the input it returns what is left together with io.EOF.
 func (r *lineReader) read() ([]byte, error) {
-	if r.line = r.line[:0]; cap(r.line) > maxPooled {
-		r.line = nil
-	}
-	for {
-		if _, err := r.from.Peek(1); err != nil {
-			return r.line, err
-		}
-		chunk, _ := r.from.Peek(r.from.Buffered())
-		if r.skipLF {
+	for seen := 0; ; {
+		data := (*r.buffer)[r.start:r.end]
+		if r.skipLF && len(data) > 0 {
 			r.skipLF = false
-			if chunk[0] == '\n' {
-				r.skip(1)
+			if data[0] == '\n' {
+				r.start++
 				continue
 			}
 		}
-		end := r.cut(chunk)
-		if end < 0 {
-			end = len(chunk)
+		if end := r.cut(data[seen:]); end >= 0 {
+			end += seen
+			r.start += end + 1
+			r.skipLF = data[end] == '\r'
+			return data[:end:end], r.judge(end)
 		}
-		if len(r.line)+end > r.limit {
-			return nil, errEventTooLarge
+		if err := r.judge(len(data)); err != nil {
+			return nil, err
 		}
-		if len(r.line) == 0 && end < len(chunk) {
-			r.skipLF = chunk[end] == '\r'
-			r.skip(end + 1)
-			return chunk[:end], nil // The buffer keeps it until more is read.
+		seen = len(data)
+		if err := r.fill(); err != nil {
+			r.start = r.end
+			return data, err
 		}
-		r.line = append(r.line, chunk[:end]...)
-		if end == len(chunk) {
-			r.skip(end)
-			continue
-		}
-		r.skipLF = chunk[end] == '\r'
-		r.skip(end + 1)
-		return r.line, nil
 	}
 }
 
-// skip drops bytes that are buffered, which cannot fail.
-func (r *lineReader) skip(n int) { _, _ = r.from.Discard(n) }
+// judge bounds a line.
+func (r *lineReader) judge(size int) error {
+	if size > r.limit {
+		return errEventTooLarge
+	}
+	return nil
+}
+
+// fill reads more, once; an error means that nothing was read.
+func (r *lineReader) fill() error {
+	unread := (*r.buffer)[r.start:r.end]
+	switch {
+	case len(unread) == 0 && len(*r.buffer) > maxPooled:
+		r.buffer = newLineBuffer(lineBuffer) // It was for one long line.
+	case len(unread) == len(*r.buffer):
+		r.buffer = newLineBuffer(min(2*len(unread), r.limit+1))
+	}
+	// An event that was returned is not needed any more.
+	r.start, r.end = 0, copy(*r.buffer, unread)
+	for range maxEmptyReads {
+		n, err := r.from.Read((*r.buffer)[r.end:])
+		r.end += n
+		switch {
+		case n > 0:
+			return nil // An error comes again.
+		case err != nil:
+			return err
+		}
+	}
+	return io.ErrNoProgress
+}
+
+// maxEmptyReads bounds how often a reader may give nothing, without an error.
+const maxEmptyReads = 100
 
 // cut is the index of the first line end in chunk, or negative.
 func (r *lineReader) cut(chunk []byte) int {
@@ -137,7 +168,7 @@ type eventReader struct {
 
 // newEventReader returns an eventSource for text/event-stream.
 func newEventReader(from io.Reader, limit int64) *eventReader {
-	return &eventReader{lines: lineReader{from: newReader(from), limit: int(limit), cr: true}}
+	return &eventReader{lines: newReader(from, limit, true)}
 }
 
 // next implements eventSource; an event is its data.

@@ -100,6 +100,28 @@ func TestLineReader(t *testing.T) {
 	}
 }
 
+// Lines that are longer than the buffer, and those around them, come whole however
+// they arrive.
+func TestLinesOfAllLengths(t *testing.T) {
+	t.Parallel()
+	var want []string
+	for _, n := range []int{1, lineBuffer - 1, lineBuffer, lineBuffer + 1, 1, 2*lineBuffer + 7, maxPooled + 1, 3, 4 * maxPooled, 1, 2} {
+		want = append(want, strings.Repeat(string(rune('a'+len(want))), n))
+	}
+	text := strings.Join(want, "\n")
+	for name, from := range map[string]io.Reader{
+		"whole": strings.NewReader(text), "by halves": iotest.HalfReader(strings.NewReader(text)),
+		"with the end": iotest.DataErrReader(strings.NewReader(text)), "byte by byte": iotest.OneByteReader(strings.NewReader(text)),
+	} {
+		source := newLineReader(from, 4*maxPooled)
+		got, err := drain(source)
+		source.lines.close()
+		if diff := cmp.Diff(want, got); diff != "" || !errors.Is(err, io.EOF) {
+			t.Errorf("%s: %v (-want +got):\n%.1000s", name, err, diff)
+		}
+	}
+}
+
 func TestEventsAreBounded(t *testing.T) {
 	t.Parallel()
 	const limit = 100

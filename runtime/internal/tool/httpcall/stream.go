@@ -34,7 +34,6 @@ type eventSource interface {
 // client's log. Progress blocks while the client does not keep up, and so
 // does the backend, whose connection is not read meanwhile.
 func (a *answer) streamed(ctx context.Context, sink tool.Sink, events eventSource) (tool.Result, error) {
-	var last []byte
 	var steps steps
 	for {
 		event, err := events.next()
@@ -42,7 +41,7 @@ func (a *answer) streamed(ctx context.Context, sink tool.Sink, events eventSourc
 			err = context.Cause(ctx) // Over TLS, closing at a timeout can look like a clean end.
 		}
 		if errors.Is(err, io.EOF) || err == nil && a.isEnd(event) {
-			return a.lastResult(last), nil
+			return a.lastResult(), nil
 		}
 		if err != nil {
 			return tool.Result{}, a.brokeOff(err, fmt.Sprintf(" after %d events", steps.count))
@@ -54,13 +53,13 @@ func (a *answer) streamed(ctx context.Context, sink tool.Sink, events eventSourc
 		case isLog:
 			err = sink.Log(ctx, entry)
 		default:
-			if len(last) >= longEvent {
-				last = nil // Nothing is held twice for a client that does not read.
+			if len(a.last) >= longEvent {
+				a.last = nil // Nothing is held twice for a client that does not read.
 			}
 			err = sink.Progress(ctx, steps.next(event))
 		}
 		if !isLog {
-			last = append(last[:0], event...)
+			a.last = append(a.last[:0], event...)
 		}
 		if err != nil {
 			if ctx.Err() != nil {
@@ -81,14 +80,14 @@ func (a *answer) isEnd(event []byte) bool {
 }
 
 // lastResult is the result of a stream.
-func (a *answer) lastResult(last []byte) tool.Result {
-	if len(last) == 0 {
+func (a *answer) lastResult() tool.Result {
+	if len(a.last) == 0 {
 		return tool.Text("")
 	}
-	if result, ok := a.jsonResult(last); ok {
+	if result, ok := a.jsonResult(a.last); ok {
 		return result
 	}
-	return tool.Text(string(last))
+	return tool.Text(string(a.last))
 }
 
 // steps turns events into progress that always grows, as MCP demands.
