@@ -78,8 +78,9 @@ func (s *stage) one() *corev1.Pod {
 
 func (s *stage) kill() {
 	pod := s.one()
+	runtime := processOf(s.t, pod)
 	over := s.lives.killed(pod)
-	kill(s.t, pod)
+	runtime.kill(s.t)
 	over()
 }
 
@@ -181,6 +182,9 @@ func (l *lifetimes) see(pod *corev1.Pod, deleted bool) {
 		if running := status.State.Running; running != nil {
 			life.Began = running.StartedAt.Time
 		}
+		if pod.DeletionTimestamp != nil && life.Left.IsZero() {
+			life.Left = time.Now()
+		}
 		if end := status.State.Terminated; end != nil && life.Ended.IsZero() {
 			life.Ended = end.FinishedAt.Time
 		}
@@ -207,8 +211,8 @@ func (l *lifetimes) life(pod *corev1.Pod, restarts int32) *record.Life {
 	return l.known[key]
 }
 
-// killed notes that a pod's container ends now, and gives what notes that it has: it
-// may answer until then.
+// killed notes that a pod's container is about to be killed, and gives what notes that it
+// is dead: it may answer until then, and clients may miss it before.
 func (l *lifetimes) killed(pod *corev1.Pod) (over func()) {
 	l.see(pod, false)
 	l.mu.Lock()
@@ -217,7 +221,9 @@ func (l *lifetimes) killed(pod *corev1.Pod) (over func()) {
 	for _, status := range pod.Status.ContainerStatuses {
 		if status.Name == "runtime" {
 			life := l.life(pod, status.RestartCount)
-			life.Ended, life.Killed = time.Now(), true
+			// Some clients note times in whole milliseconds.
+			life.Killed = time.Now().Truncate(time.Millisecond)
+			life.Ended = life.Killed
 			ends = append(ends, life)
 		}
 	}

@@ -7,6 +7,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -16,10 +17,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -242,14 +243,24 @@ func TestBrokenChangeSurvivesARestart(t *testing.T) {
 	c.call(t, base(ns, "plain"), "fourth")
 }
 
-// kill ends the runtime in a pod, as the kernel does when memory is short.
+// kill ends the runtime in a pod, as the kernel does when memory is short, and returns
+// when it is dead.
 func kill(t *testing.T, pod *corev1.Pod) {
+	t.Helper()
+	processOf(t, pod).kill(t)
+}
+
+// process is the runtime in a pod.
+type process struct{ pid, fd int }
+
+// processOf finds the runtime in a pod, which takes many milliseconds.
+func processOf(t *testing.T, pod *corev1.Pod) process {
 	t.Helper()
 	groups, err := filepath.Glob("/proc/[0-9]*/cgroup")
 	if err != nil {
 		t.Fatal(err)
 	}
-	killed := 0
+	var found []process
 	for _, file := range groups {
 		group, _ := os.ReadFile(file)
 		name, _ := os.ReadFile(filepath.Join(filepath.Dir(file), "comm"))
@@ -260,12 +271,33 @@ func kill(t *testing.T, pod *corev1.Pod) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-			t.Fatal(err)
+		fd, err := unix.PidfdOpen(pid, 0)
+		if err != nil {
+			t.Fatalf("failed to open process %d of pod %s: %v", pid, pod.Name, err)
 		}
-		killed++
+		t.Cleanup(func() { _ = unix.Close(fd) })
+		found = append(found, process{pid, fd})
 	}
-	if killed != 1 {
-		t.Fatalf("killed %d processes of pod %s, want 1", killed, pod.Name)
+	if len(found) != 1 {
+		t.Fatalf("found %d runtimes in pod %s, want 1", len(found), pod.Name)
+	}
+	return found[0]
+}
+
+// kill kills the process and returns when it is dead.
+func (p process) kill(t *testing.T) {
+	t.Helper()
+	if err := unix.PidfdSendSignal(p.fd, unix.SIGKILL, nil, 0); err != nil {
+		t.Fatalf("failed to kill process %d: %v", p.pid, err)
+	}
+	for until := time.Now().Add(patience); ; {
+		// It is readable once no thread is left.
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}, 1000)
+		switch {
+		case n > 0:
+			return
+		case err != nil && !errors.Is(err, unix.EINTR), time.Now().After(until):
+			t.Fatalf("process %d does not die: %v", p.pid, err)
+		}
 	}
 }

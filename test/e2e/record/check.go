@@ -19,6 +19,9 @@ const (
 	// closed, and gives the connection up. It does so to any server that answers a
 	// POST with a stream within a fraction of a millisecond.
 	hasty = 50 * time.Millisecond
+	// underway bounds how long what a process sent arrives after its death. No container
+	// follows a killed one sooner.
+	underway = 200 * time.Millisecond
 	// noticed bounds how long a broken connection takes to be seen.
 	noticed = 3 * time.Second
 )
@@ -56,6 +59,7 @@ func Check(h *History) (Summary, []Breach) {
 		summary: Summary{ByKind: map[string]*Counts{}, Cuts: map[string]int{}},
 	}
 	slices.SortStableFunc(h.Events, func(a, b Event) int { return a.At.Compare(b.At) })
+	slices.SortStableFunc(h.Lives, func(a, b Life) int { return a.Began.Compare(b.Began) })
 	slices.SortStableFunc(h.Acts, func(a, b Act) int { return a.Began.Compare(b.Began) })
 	for i := range h.Events {
 		c.gather(&h.Events[i])
@@ -199,7 +203,7 @@ func (c *checker) excused(known *call) bool {
 		end = e.At
 	}
 	for _, life := range c.h.Lives {
-		if !life.Killed || end.Before(life.Ended) {
+		if !life.wasKilled() || end.Before(life.Killed) {
 			continue
 		}
 		// A proxy that finds nobody at the killed pod's address tells as little.
@@ -215,7 +219,7 @@ func (c *checker) excused(known *call) bool {
 			}
 		}
 		// It may have passed through the killed pod on its way to another.
-		if !end.After(life.Ended.Add(noticed)) || c.broken(known.first.Client, life.Ended) {
+		if !end.After(life.Ended.Add(noticed)) || c.broken(known.first.Client, &life) {
 			return true
 		}
 	}
@@ -234,9 +238,9 @@ func (c *checker) back(killed *Life) (at time.Time) {
 }
 
 // broken says whether one of the client's streams was cut by a kill.
-func (c *checker) broken(name string, at time.Time) bool {
+func (c *checker) broken(name string, killed *Life) bool {
 	return slices.ContainsFunc(c.clients[name].events, func(e *Event) bool {
-		return e.What == Cut && !e.At.Before(at) && !e.At.After(at.Add(noticed))
+		return e.What == Cut && !e.At.Before(killed.Killed) && !e.At.After(killed.Ended.Add(noticed))
 	})
 }
 
@@ -246,13 +250,13 @@ func (c *checker) life(ip string, at time.Time) *Life {
 	for i := range c.h.Lives {
 		l := &c.h.Lives[i]
 		exact := slack
-		if l.Killed {
-			exact = 0
+		if l.wasKilled() {
+			exact = underway
 		}
 		if l.IP == ip && !at.Before(l.Began.Add(-slack)) && (l.Ended.IsZero() || !at.After(l.Ended.Add(exact))) {
 			// Of two that fit, the one that began later has the address now; but a
 			// killed one is known to have had it up to its last moment.
-			if found == nil || !found.Killed {
+			if found == nil || !found.wasKilled() {
 				found = l
 			}
 		}

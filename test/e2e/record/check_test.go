@@ -27,7 +27,7 @@ func history() *History {
 			{Name: "operator", Began: at(60), Settled: at(65), Cuts: 0},
 		},
 		Lives: []Life{
-			{Pod: "a", IP: "10.0.0.1", Began: at(-50), Ended: at(10), Killed: true},
+			{Pod: "a", IP: "10.0.0.1", Began: at(-50), Killed: at(9.95), Ended: at(10)},
 			{Pod: "a", IP: "10.0.0.1", Began: at(11)},
 			{Pod: "b", IP: "10.0.0.2", Began: at(-50), Ended: at(40)},
 			{Pod: "c", IP: "10.0.0.3", Began: at(-50)},
@@ -152,6 +152,32 @@ func TestCheck(t *testing.T) {
 			runs: []Run{{Call: "x", From: "10.0.0.3", At: at(9.6)}},
 		},
 		{
+			name: "a call is lost before the killed pod is known to be dead", events: []Event{
+				event("stateless", 9.5, Event{What: Call, Call: "x"}), event("stateless", 9.97, Event{What: Lost, Call: "x", Why: "EOF"}),
+			},
+			runs: []Run{{Call: "x", From: "10.0.0.1", At: at(9.6)}},
+		},
+		{
+			name: "a call is lost on its way through a pod that is not known to be dead yet", events: []Event{
+				event("stateless", 9.5, Event{What: Call, Call: "x"}), event("stateless", 9.97, Event{What: Lost, Call: "x", Why: "HTTP 502"}),
+			},
+			runs: []Run{{Call: "x", From: "10.0.0.3", At: at(9.6)}},
+		},
+		{
+			name: "a call is lost before its pod is killed", events: []Event{
+				event("stateless", 9.5, Event{What: Call, Call: "x"}), event("stateless", 9.94, Event{What: Lost, Call: "x", Why: "EOF"}),
+			},
+			runs: []Run{{Call: "x", From: "10.0.0.1", At: at(9.6)}}, want: "call x has no answer: EOF; it ran on a (killed at",
+		},
+		{
+			name: "a call is lost late by a client whose stream the kill cut before the pod is known to be dead", events: []Event{
+				event("stateless", 9.5, Event{What: Call, Call: "x"}), event("stateless", 9.96, Event{What: Cut, Stream: "listen", Why: "EOF"}),
+				event("stateless", 9.99, Event{What: Open, Stream: "listen"}), event("stateless", 25, Event{What: Lost, Call: "x", Why: "timeout"}),
+			},
+			runs:   []Run{{Call: "x", From: "10.0.0.3", At: at(9.6)}},
+			change: func(h *History) { h.Acts[0].Began = at(9.9) },
+		},
+		{
 			name: "a call on another pod is lost long after the kill", events: []Event{
 				event("stateless", 9.5, Event{What: Call, Call: "x"}), event("stateless", 25, Event{What: Lost, Call: "x", Why: "timeout"}),
 			},
@@ -234,11 +260,32 @@ func TestCheck(t *testing.T) {
 		},
 		{
 			name: "404 after the owner was killed", events: notFound("streamable", 29),
-			change: func(h *History) { h.Lives[2].Ended, h.Lives[2].Killed = at(28.5), true },
+			change: func(h *History) { h.Lives[2].Killed, h.Lives[2].Ended = at(28.4), at(28.5) },
+		},
+		{
+			name: "404 after the owner was killed whose last question was still on its way", events: append(
+				[]Event{event("streamable", 28.4, Event{What: Call, Call: "x", Session: "first-of-streamable"}), event("streamable", 28.6, Event{What: Lost, Call: "x", Why: "EOF"})},
+				notFound("streamable", 29)...),
+			runs: []Run{{Call: "x", From: "10.0.0.2", At: at(28.55)}},
+			change: func(h *History) {
+				h.Lives[2].Killed, h.Lives[2].Ended = at(28.45), at(28.5)
+				h.Lives = append(h.Lives, Life{Pod: "b", IP: "10.0.0.2", Began: at(28)})
+			},
+		},
+		{
+			name: "404 while the container lives that followed a killed one", events: append(
+				[]Event{event("streamable", 28.9, Event{What: Call, Call: "x", Session: "first-of-streamable"}), event("streamable", 29.1, Event{What: Answered, Call: "x"})},
+				notFound("streamable", 29.5)...),
+			runs: []Run{{Call: "x", From: "10.0.0.2", At: at(29)}},
+			change: func(h *History) {
+				h.Lives[2].Killed, h.Lives[2].Ended = at(28.45), at(28.5)
+				h.Lives = append(h.Lives, Life{Pod: "b", IP: "10.0.0.2", Began: at(28)})
+			},
+			want: "got 404 for session first-of-streamable, whose owner b lives",
 		},
 		{
 			name: "404 after the peer that took the session over was killed", events: notFound("streamable", 56),
-			change: func(h *History) { h.Lives[4].Ended, h.Lives[4].Killed = at(55), true },
+			change: func(h *History) { h.Lives[4].Killed, h.Lives[4].Ended = at(54.9), at(55) },
 		},
 		{name: "404 for an SSE session whose owner has left", events: notFound("sse", 56)},
 		{

@@ -91,7 +91,7 @@ func (l *Log) Add(e Event) {
 	}
 }
 
-// AwaitAnswers returns when each of so many clients had so many answers after the
+// AwaitAnswers returns when each of so many clients had so many good answers after the
 // first events, which are left out, or with an error when ctx ends.
 func (l *Log) AwaitAnswers(ctx context.Context, first, clients, answers int) error {
 	counts, done := map[string]int{}, 0
@@ -105,7 +105,7 @@ func (l *Log) AwaitAnswers(ctx context.Context, first, clients, answers int) err
 		changed := l.changed
 		l.mu.Unlock()
 		for _, e := range news {
-			if e.What != Answered {
+			if e.What != Answered || e.Why != "" {
 				continue
 			}
 			counts[e.Client]++
@@ -166,12 +166,18 @@ type Life struct {
 	Pod string `json:"pod"`
 	IP  string `json:"ip"`
 	// Began and Ended are its first and last moment; zero while it lives. They
-	// are as exact as a second, except for Ended of a killed one.
+	// are as exact as a second. Of a killed one, Ended is when it is known to be dead.
 	Began time.Time `json:"began"`
 	Ended time.Time `json:"ended"`
-	// Killed says that it had no time to leave.
-	Killed bool `json:"killed"`
+	// Left is when it was told to leave; zero if it was not.
+	Left time.Time `json:"left"`
+	// Killed is when it was about to be killed, without time to leave: it may be dead
+	// from here on, and may answer up to Ended. Zero if it was not.
+	Killed time.Time `json:"killed"`
 }
+
+// wasKilled reports that it had no time to leave.
+func (l *Life) wasKilled() bool { return !l.Killed.IsZero() }
 
 // Act is one thing that was done to the server.
 type Act struct {

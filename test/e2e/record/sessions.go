@@ -46,7 +46,7 @@ func (c *checker) judgeSessions() {
 func (c *checker) judgeNotFound(who *client, e *Event) {
 	owner, since := c.owner(who, e)
 	sse := strings.HasSuffix(e.Kind, "sse")
-	if owner != nil && ended(owner, e.At) && (owner.Killed || sse) {
+	if owner != nil && ended(owner, e.At) && (owner.wasKilled() || sse) {
 		return
 	}
 	if sse && c.closed(who, owner, e) {
@@ -54,7 +54,7 @@ func (c *checker) judgeNotFound(who *client, e *Event) {
 	}
 	// After its last call it may have been handed over, to a peer that was killed then.
 	moved := owner == nil || !owner.Ended.IsZero()
-	if moved && slices.ContainsFunc(c.h.Lives, func(l Life) bool { return l.Killed && l.Ended.After(since) && ended(&l, e.At) }) {
+	if moved && slices.ContainsFunc(c.h.Lives, func(l Life) bool { return l.wasKilled() && l.Ended.After(since) && ended(&l, e.At) }) {
 		return
 	}
 	c.breach(e, "%s got 404 for session %s, whose owner %s lives or left gracefully", e.Method, e.Session, tell(owner))

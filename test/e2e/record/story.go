@@ -75,7 +75,7 @@ func (c *checker) tellAround(e *Event) []string {
 func (c *checker) deeds() []line {
 	var lines []line
 	for _, l := range c.h.Lives {
-		lines = append(lines, line{l.Began, l.Pod + " began at " + l.IP}, line{l.Ended, "end of " + tell(&l)})
+		lines = append(lines, line{l.Began, l.Pod + " began at " + l.IP}, line{l.Left, l.Pod + " is told to leave"}, line{l.Ended, "end of " + tell(&l)})
 	}
 	for _, a := range c.h.Acts {
 		lines = append(lines, line{a.Began, "ACT " + a.Name}, line{a.Settled, "SETTLED " + a.Name})

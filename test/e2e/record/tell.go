@@ -68,7 +68,7 @@ func tell(l *Life) string {
 		return "(unknown)"
 	case l.Ended.IsZero():
 		return l.Pod
-	case l.Killed:
+	case l.wasKilled():
 		return l.Pod + " (killed at " + l.Ended.Format("15:04:05.000") + ")"
 	}
 	return l.Pod + " (left until " + l.Ended.Format("15:04:05") + ")"

@@ -67,7 +67,7 @@ func TestGoersGoOn(t *testing.T) {
 	stop()
 	going.Wait()
 	h.Events = log.Events()
-	h.Lives = []record.Life{{Pod: "pod", IP: "127.0.0.1", Ended: cut.Began, Killed: true}, {Pod: "pod", IP: "127.0.0.1", Began: cut.Began}}
+	h.Lives = []record.Life{{Pod: "pod", IP: "127.0.0.1", Killed: cut.Began, Ended: cut.Began}, {Pod: "pod", IP: "127.0.0.1", Began: cut.Began}}
 	h.Runs = backend.Runs()
 	summary, breaches := record.Check(&h)
 	if len(breaches) > 0 {
