@@ -97,8 +97,9 @@ func (r *lineReader) read() ([]byte, error) {
 		}
 		seen = len(data)
 		if err := r.fill(); err != nil {
+			rest := (*r.buffer)[r.start:r.end]
 			r.start = r.end
-			return data, err
+			return rest, err
 		}
 	}
 }
