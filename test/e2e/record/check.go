@@ -17,8 +17,12 @@ const (
 	// soon: one that is made with Go's ReverseProxy, as Traefik is, may still look
 	// for the end of the request's body when the answer comes, finds the body
 	// closed, and gives the connection up. It does so to any server that answers a
-	// POST with a stream within a fraction of a millisecond.
-	hasty = 50 * time.Millisecond
+	// POST with a stream within a fraction of a millisecond. A busy client sees it
+	// later. What comes more often than by chance is no such race.
+	hasty = 150 * time.Millisecond
+	// maxHasty is how many such drops of one client's stream may be chance, however
+	// few it opened.
+	maxHasty = 3
 	// underway bounds how long what a process sent arrives after its death. No container
 	// follows a killed one sooner.
 	underway = 200 * time.Millisecond
@@ -268,16 +272,21 @@ func (c *checker) life(ip string, at time.Time) *Life {
 // else cuts one.
 func (c *checker) judgeStreams() {
 	for _, name := range sorted(c.clients) {
-		seen, opened := map[string]int{}, time.Time{}
+		seen, opened := map[string]int{}, (*Event)(nil)
+		opens, dropped := 0, 0
 		for _, e := range c.clients[name].events {
 			if e.What == Open && e.Stream == "listen" {
-				opened = e.At
+				opened = e
+				opens++
 			}
 			if e.What != Cut {
 				continue
 			}
-			if e.Stream == "listen" && e.Via != "Service" && e.At.Sub(opened) < hasty && !clean(e.Why) {
+			if isHasty(opened, e) {
 				c.counts(e.Kind).Hasty++
+				if dropped++; dropped > maxHasty && 2*dropped > opens {
+					c.breach(e, "stream %s was dropped %d of %d times as it was opened, which no chance explains: %s", e.Stream, dropped, opens, e.Why)
+				}
 				continue
 			}
 			c.counts(e.Kind).Cuts++
@@ -295,6 +304,11 @@ func (c *checker) judgeStreams() {
 			}
 		}
 	}
+}
+
+// isHasty says whether a proxy dropped a stream as it opened it; see hasty.
+func isHasty(opened, cut *Event) bool {
+	return opened != nil && cut.Stream == "listen" && cut.Via != "Service" && cut.At.Sub(opened.At) < hasty && !clean(cut.Why)
 }
 
 // clean says whether a stream ended as HTTP wants it to. What a server cuts ends

@@ -227,6 +227,18 @@ func TestCheck(t *testing.T) {
 			},
 		},
 		{
+			name: "a stream through a proxy that dropped it as it opened it, again and again",
+			change: func(h *History) {
+				for i := range 4 {
+					h.Events = append(h.Events,
+						behind(event("stateless", 62+float64(i), Event{What: Open, Stream: "listen"})),
+						behind(event("stateless", 62.01+float64(i), Event{What: Cut, Stream: "listen", Why: "unexpected EOF"})))
+				}
+				h.Events = append(h.Events, behind(event("stateless", 66, Event{What: Open, Stream: "listen"})))
+			},
+			want: "stream listen was dropped 4 of 6 times as it was opened",
+		},
+		{
 			name: "a stream through a proxy that is cut later", events: []Event{
 				behind(event("stateless", 62, Event{What: Open, Stream: "listen"})),
 				behind(event("stateless", 62.2, Event{What: Cut, Stream: "listen", Why: "unexpected EOF"})),
