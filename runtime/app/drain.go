@@ -30,6 +30,7 @@ func (s *server) leave(ctx context.Context, clients *http.Server, parked *park.L
 		d = s.options.Drain
 	}
 	s.draining.Store(true)
+	s.core.Part()
 	s.logger.InfoContext(ctx, "Leaving: not ready any more, serving everything until endpoints caught up", "settle", d.Settle.String())
 	var told sync.WaitGroup
 	if s.links != nil {

@@ -179,6 +179,30 @@ func TestLeavingFinishesCallsOnEveryTransport(t *testing.T) {
 	}
 }
 
+// Before anything is refused, clients are led away from the connections that they keep.
+func TestSettlingEndsConnections(t *testing.T) {
+	t.Parallel()
+	r := inFolder(t, configuration("one"))
+	r.drain = &Drain{Settle: 2 * time.Second, Window: time.Millisecond, CallTimeout: time.Millisecond}
+	r.run(t)
+	if answer := exchange(t, http.MethodPost, r.url+"/mcp", initialize); answer.StatusCode != http.StatusOK || answer.Close {
+		t.Fatalf("before: %d, close %t; want an answer on a connection that stays", answer.StatusCode, answer.Close)
+	}
+	r.cancel()
+	for {
+		answer := exchange(t, http.MethodPost, r.url+"/mcp", initialize)
+		if answer.StatusCode != http.StatusOK {
+			t.Fatalf("got %d before a connection was ended", answer.StatusCode)
+		}
+		if answer.Close {
+			break
+		}
+	}
+	if err := r.end(t); err != nil {
+		t.Errorf("Run = %v", err)
+	}
+}
+
 // untilLeaving waits until new streams are refused.
 func (r *running) untilLeaving(t *testing.T) {
 	t.Helper()

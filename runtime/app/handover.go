@@ -218,7 +218,12 @@ func (d departing) Busy() bool { return d.InUse() }
 func (d departing) Leave(reason stream.CloseReason) {
 	d.moving.Go(func() error {
 		d.hand.move(d.ctx, d.Session)
-		d.Session.Leave(reason)
+		// It may have been on its way already, since its client went away before: then
+		// there is no stream to close, and the session must not end with one.
+		d.hand.sessions.Settle(d.ctx, d.Key())
+		if d.Listening() {
+			d.Session.Leave(reason)
+		}
 		return nil
 	})
 }

@@ -6,13 +6,17 @@ package app
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/netip"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"fairlead.dev/fairlead/runtime/internal/engine"
 	"fairlead.dev/fairlead/runtime/internal/session"
@@ -162,6 +166,100 @@ func TestASessionThatEndsOnItsWayIsWithdrawn(t *testing.T) {
 	hand.move(t.Context(), s)
 	if len(peers.withdrawn) != 1 || peers.withdrawn[0] != s.Key() || hand.moved.Load() != 0 {
 		t.Errorf("withdrawn: %v, moved: %d", peers.withdrawn, hand.moved.Load())
+	}
+}
+
+// slowTaker takes every session when it is told to.
+type slowTaker struct {
+	taker
+	take chan error
+}
+
+func (h *slowTaker) HandOver(context.Context, session.Snapshot) (netip.AddrPort, error) {
+	return netip.MustParseAddrPort("10.0.0.8:8082"), <-h.take
+}
+
+// A session may be on its way already when its stream is to be closed, or its client
+// gone: the session must not end there.
+func TestASessionOnItsWayIsNotClosed(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name      string
+		listening bool
+		answer    error // of the peer, the first time
+		moved     int64
+	}{
+		{name: "its client listens", listening: true, moved: 1},
+		{name: "its client has gone", moved: 1},
+		{name: "its client has gone and nobody takes it yet", answer: errors.New("not now")},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				sessions := session.New(session.NewSealer("uid", keyring.Ring{}, session.Owner{}), session.Options{Max: 1, IdleTimeout: time.Hour, MaxAge: time.Hour}, nil)
+				s, err := sessions.Create("alice", engine.EraSSE, &engine.Session{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if tt.listening {
+					err = s.Attach(stream.NewOutbox(stream.DefaultLimit, nil))
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				peers := &slowTaker{take: make(chan error)}
+				hand := &handOver{peers: peers, sessions: sessions}
+				var group errgroup.Group
+				group.Go(func() error { hand.move(t.Context(), s); return nil })
+				synctest.Wait()
+				departing{Session: s, hand: hand, ctx: t.Context(), moving: &group}.Leave(stream.Drain)
+				synctest.Wait()
+				peers.take <- tt.answer
+				if err := group.Wait(); err != nil {
+					t.Fatal(err)
+				}
+				if len(peers.withdrawn) > 0 || hand.moved.Load() != tt.moved || s.Ended() {
+					t.Errorf("withdrawn: %v, moved: %d, ended: %t; want the session to go on", peers.withdrawn, hand.moved.Load(), s.Ended())
+				}
+			})
+		})
+	}
+}
+
+// A stream that leads through a leaving replica to one that leaves too ends when its
+// session has moved, so that its client finds it at once.
+func TestTwoReplicasLeaveAtOnce(t *testing.T) {
+	t.Parallel()
+	three := newReplicas(t, 3, configuration("one"))
+	through, owner, stays := three[0], three[1], three[2]
+	owner.drain = &Drain{Settle: 500 * time.Millisecond, Window: 20 * time.Millisecond, CallTimeout: time.Second}
+	through.drain = &Drain{Settle: time.Millisecond, Window: 20 * time.Millisecond, CallTimeout: patience}
+	for _, r := range three {
+		r.run(t)
+	}
+	for _, r := range three {
+		r.knows(t, 2)
+	}
+	id := owner.open(t)
+	events := exchange(t, http.MethodGet, through.url+"/mcp", "", "Mcp-Session-Id", id, "Accept", "text/event-stream")
+	owner.cancel()
+	through.knows(t, 1)
+	through.cancel()
+	if _, err := io.ReadAll(events.Body); err != nil {
+		t.Errorf("the stream ended with %v", err)
+	}
+	if got := stays.status(t).Sessions; got != 1 {
+		t.Errorf("%d sessions have moved when the stream ends, want 1", got)
+	}
+	again := exchange(t, http.MethodGet, stays.url+"/mcp", "", "Mcp-Session-Id", id, "Accept", "text/event-stream")
+	if again.StatusCode != http.StatusOK {
+		t.Errorf("a client that comes back gets %d", again.StatusCode)
+	}
+	for _, r := range three[:2] {
+		if err := r.end(t); err != nil {
+			t.Errorf("Run = %v", err)
+		}
 	}
 }
 

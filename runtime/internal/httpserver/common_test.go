@@ -224,6 +224,30 @@ var commonScenarios = []scenario{
 		},
 	},
 	{
+		name:  "parting",
+		musts: []string{"leaving"},
+		run: func(t *testing.T) {
+			w := newWorld(t, worldOptions{})
+			id := w.streamableSession(t, "2025-11-25", "")
+			_, messages := w.sseSession(t, "", "")
+			w.core.Part()
+			for _, q := range []request{
+				{path: "/sse"},
+				{path: "/mcp", header: map[string]string{"Mcp-Session-Id": id, "Accept": "text/event-stream"}},
+				{path: "/mcp", body: initialize("2025-11-25")},
+				{path: "/mcp", body: callBody(1, "echo", "{}"), header: inSession(id)},
+				{path: messages, body: callBody(1, "echo", "{}")},
+				modernCall("echo", "{}"),
+			} {
+				response := w.send(t, t.Context(), q)
+				response.Body.Close()
+				if response.StatusCode >= 300 || !response.Close {
+					t.Errorf("%s: %d, close %v; want an answer and the end of the connection", q.path, response.StatusCode, response.Close)
+				}
+			}
+		},
+	},
+	{
 		name:  "leaving",
 		musts: []string{"leaving"},
 		run: func(t *testing.T) {

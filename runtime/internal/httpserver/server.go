@@ -126,7 +126,9 @@ func (h *Handler) Quiet(ctx context.Context) error {
 // nobody reads it: net/http reads on to reuse the connection.
 func (h *Handler) bounded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if h.Core.Leaving() {
+		if h.Core.Parting() {
+			// A client that keeps its connections would still come here when endpoints lead
+			// elsewhere.
 			w.Header().Set("Connection", "close")
 		}
 		if r.ContentLength != 0 {

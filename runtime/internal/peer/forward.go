@@ -66,7 +66,7 @@ func (f *forwarding) to(ctx context.Context, addr netip.AddrPort) result {
 	isStream := f.r.Method == http.MethodGet
 	var left *atomic.Bool
 	if isStream {
-		s := l.open.add(leave)
+		s := l.open.add(&Stream{cancel: leave, members: l.members, at: addr})
 		left = &s.left
 		defer l.open.remove(s)
 	}
@@ -258,8 +258,7 @@ type streams struct {
 	open map[*Stream]struct{}
 }
 
-func (s *streams) add(leave func()) *Stream {
-	opened := &Stream{cancel: leave}
+func (s *streams) add(opened *Stream) *Stream {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.open == nil {
@@ -270,6 +269,7 @@ func (s *streams) add(leave func()) *Stream {
 }
 
 func (s *streams) remove(closed *Stream) {
+	closed.over.Store(true)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.open, closed)
@@ -289,13 +289,17 @@ func (l *Links) Streams() []*Stream {
 
 // Stream is an open stream of a client of this replica whose session is on another.
 type Stream struct {
-	cancel func()
-	left   atomic.Bool
+	cancel  func()
+	members *members
+	at      netip.AddrPort // where the session is
+	left    atomic.Bool
+	over    atomic.Bool
 }
 
-// Busy reports whether a call is running whose answer the stream carries, which
-// only its owner knows.
-func (*Stream) Busy() bool { return false }
+// Busy reports whether the session's replica takes leave too: it closes the stream
+// itself once the session has moved. A client that is cut before would come back to a
+// session that takes no stream any more, or be cut a second time.
+func (s *Stream) Busy() bool { return !s.over.Load() && s.members.leaves(s.at) }
 
 // Leave ends the stream here; the session goes on.
 func (s *Stream) Leave(stream.CloseReason) {

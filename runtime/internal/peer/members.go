@@ -160,6 +160,14 @@ func (m *members) silent(now time.Time, addr netip.AddrPort) bool {
 	return known != nil && !known.heard.IsZero() && now.Sub(known.heard) > silence
 }
 
+// leaves reports whether an address was heard to take leave, and has not refused a connection since.
+func (m *members) leaves(addr netip.AddrPort) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	known := m.known[addr]
+	return known != nil && !known.heard.IsZero() && known.status.Leaving
+}
+
 func (m *members) filter(is func(*member) bool) []netip.AddrPort {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -81,6 +81,7 @@ type Core struct {
 	refused  func(code string)
 	bytes    *limit.Bytes
 	settings atomic.Pointer[Settings]
+	parting  atomic.Bool
 	leaving  atomic.Bool
 	calls    sync.WaitGroup
 	// admission is held for reading while a message is accepted; see Exclude.
@@ -119,8 +120,16 @@ func (c *Core) Settings() *Settings { return c.settings.Load() }
 // Configure takes new settings. Open streams keep those they began with.
 func (c *Core) Configure(s Settings) { c.settings.Store(&s) }
 
+// Part asks clients to use other connections from now on: each answer ends its own.
+// Everything is still served.
+func (c *Core) Part() { c.parting.Store(true) }
+
+// Parting reports whether Part or Leave was called.
+func (c *Core) Parting() bool { return c.parting.Load() }
+
 // Leave refuses new sessions and streams from now on: the replica drains.
 func (c *Core) Leave() {
+	c.parting.Store(true)
 	c.leaving.Store(true)
 	c.Sessions.Seal()
 }

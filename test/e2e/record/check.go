@@ -284,7 +284,8 @@ func (c *checker) judgeStreams() {
 			}
 			if isHasty(opened, e) {
 				c.counts(e.Kind).Hasty++
-				if dropped++; dropped > maxHasty && 2*dropped > opens {
+				dropped++
+				if dropped > maxHasty && 2*dropped > opens {
 					c.breach(e, "stream %s was dropped %d of %d times as it was opened, which no chance explains: %s", e.Stream, dropped, opens, e.Why)
 				}
 				continue
