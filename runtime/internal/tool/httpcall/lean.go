@@ -40,6 +40,8 @@ type lean struct {
 	plain *http.Transport
 	dial  func(ctx context.Context, network, address string) (net.Conn, error)
 	idle  idleConns
+	// readers are what answers are read with.
+	readers *sync.Pool
 	// unpack is whether answers that are compressed are unpacked.
 	unpack bool
 }
@@ -124,7 +126,7 @@ func (l *lean) connect(request *http.Request, fresh bool) (*conn, error) {
 		}
 		dialed, err := l.dial(ctx, "tcp", net.JoinHostPort(request.URL.Hostname(), port))
 		if err == nil {
-			c, err = newConn(dialed, host, &l.idle)
+			c, err = newConn(dialed, host, l)
 		}
 		if err != nil {
 			if ctx.Err() != nil {

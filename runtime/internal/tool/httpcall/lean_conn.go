@@ -22,16 +22,24 @@ import (
 // errLongHead is what reading a head ends with that has no end.
 var errLongHead = fmt.Errorf("the head of the answer has more than %d bytes", maxHeaderBytes)
 
-// connReaders are for connections while their answers are read.
-var connReaders = sync.Pool{New: func() any { return bufio.NewReader(nil) }}
+// leanStreamBuffer is what a connection is read with whose answer streams, in bytes
+// (1 KiB): most heads and events fit. Longer ones go past it, to whoever reads
+// the body; what a client does not take stays in the kernel.
+const leanStreamBuffer = 1 << 10
+
+// answerReaders and streamReaders are for connections while they are read.
+var (
+	answerReaders = sync.Pool{New: func() any { return bufio.NewReader(nil) }}
+	streamReaders = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, leanStreamBuffer) }}
+)
 
 // conn is a connection to a backend. One call at a time uses it; nobody reads from
 // it in between.
 type conn struct {
 	net.Conn
 
+	way  *lean
 	host string
-	pool *idleConns
 	// raw and probe look whether it is silent, see alive; abort closes it.
 	raw    syscall.RawConn
 	probe  func(fd uintptr) bool
@@ -51,8 +59,8 @@ type conn struct {
 }
 
 // newConn takes a connection that was dialed, and closes what it cannot use.
-func newConn(dialed net.Conn, host string, pool *idleConns) (*conn, error) {
-	c := &conn{Conn: dialed, host: host, pool: pool}
+func newConn(dialed net.Conn, host string, way *lean) (*conn, error) {
+	c := &conn{Conn: dialed, way: way, host: host}
 	c.abort = func() { _ = dialed.Close() } // The other side sees it or not.
 	c.probe = c.listen
 	source, ok := dialed.(syscall.Conn)
@@ -107,7 +115,7 @@ func (c *conn) exchange(request *http.Request, message *bytes.Buffer) (*http.Res
 // §15.2) within the same bound.
 func (c *conn) receive(request *http.Request) (*http.Response, error) {
 	c.left = maxHeaderBytes
-	c.reader, _ = connReaders.Get().(*bufio.Reader)
+	c.reader, _ = c.way.readers.Get().(*bufio.Reader)
 	c.reader.Reset(c)
 	if _, err := c.reader.Peek(1); err != nil {
 		return nil, err
@@ -145,10 +153,10 @@ func (c *conn) end(keep bool) {
 	c.stop = nil
 	if c.reader != nil {
 		c.reader.Reset(nil)
-		connReaders.Put(c.reader)
+		c.way.readers.Put(c.reader)
 		c.reader = nil
 	}
-	if !keep || !c.pool.put(c) {
+	if !keep || !c.way.idle.put(c) {
 		c.abort()
 	}
 }
