@@ -200,6 +200,8 @@ func TestSessionsMoveToWhoHasMemory(t *testing.T) {
 		r.run(t)
 	}
 	three[0].knows(t, 2)
+	// It looks at its memory now and then.
+	three[1].metric(t, "fairlead_memory_pressure_ratio 0.9313225746154785")
 	const sessions = 8
 	for range sessions {
 		three[0].open(t)
