@@ -189,7 +189,8 @@ class Connection {
       if (!this.closing) this.owner.note({what: 'status', method, call, session, why: text(error)});
       throw error;
     }
-    this.owner.note({what: 'status', method, call, session, status: response.status});
+    const why = response.status >= 400 ? (await response.clone().text()).slice(0, 80) : undefined;
+    this.owner.note({what: 'status', method, call, session, status: response.status, why});
     if (response.headers.get('mcp-session-id')) this.session = short(response.headers.get('mcp-session-id'));
     const stream = this.streamOf(method, body, headers);
     if (!stream || !response.ok || !/event-stream/.test(response.headers.get('content-type') ?? '')) return response;

@@ -101,7 +101,9 @@ func (s *stage) scale(replicas int) {
 }
 
 func (s *stage) apply() {
-	s.c.apply(s.t, s.ns, survivor(s.ns, s.replicas, strconv.Itoa(s.rollouts)))
+	eventually(s.t, "an accepted change", func(ctx context.Context) error {
+		return s.c.tryApply(ctx, s.ns, survivor(s.ns, s.replicas, strconv.Itoa(s.rollouts)))
+	})
 }
 
 func (s *stage) restartOperator() {

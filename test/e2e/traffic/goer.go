@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"sync"
@@ -197,7 +198,23 @@ func (w watching) RoundTrip(r *http.Request) (*http.Response, error) {
 		e.Why = err.Error()
 	} else {
 		e.Status = response.StatusCode
+		e.Why = refusalOf(response)
 	}
 	w.g.note(e)
 	return response, err
+}
+
+// refusalOf is the beginning of what an answer says that is an error, which stays
+// readable; empty for others.
+func refusalOf(response *http.Response) string {
+	if response.StatusCode < http.StatusBadRequest {
+		return ""
+	}
+	begin := make([]byte, 80)
+	n, _ := io.ReadFull(response.Body, begin)
+	response.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(begin[:n]), response.Body), response.Body}
+	return string(begin[:n])
 }
