@@ -17,12 +17,10 @@ type line struct {
 	entries []entry
 }
 
-// minEntries and maxEntries bound the lines that are kept, and maxBuffer the
-// buffers, in bytes.
+// minEntries and maxEntries bound the lines that are kept.
 const (
 	minEntries = 4
 	maxEntries = 256
-	maxBuffer  = most
 )
 
 var lines = sync.Pool{New: func() any { return new(line) }}
@@ -66,12 +64,16 @@ func (l *line) insert(i int, e *entry) {
 }
 
 // cut takes the first messages that are up to chunk bytes on the wire, at least
-// one, or all if they are up to most. The rest is nil if that is all; else it gets
-// a line that is no larger than it has to be.
-func (l *line) cut() (first, rest *line, size int) {
-	n := l.within(most)
+// one, or all if they are up to most; less if the client is behind. The rest is nil
+// if that is all; else it gets a line that is no larger than it has to be.
+func (l *line) cut(behind bool) (first, rest *line, size int) {
+	all, part := most, chunk
+	if behind {
+		all, part = modest, modest
+	}
+	n := l.within(all)
 	if n < len(l.entries) {
-		n = l.within(chunk)
+		n = l.within(part)
 		rest = &line{entries: slices.Clone(l.entries[n:])}
 		clear(l.entries[n:])
 		l.entries = l.entries[:n]
@@ -133,9 +135,7 @@ func newBatch() *batch { return batches.Get().(*batch) }
 // free gives b back.
 func (b *batch) free() {
 	b.clear()
-	if cap(b.buffer) > maxBuffer {
-		b.buffer = nil
-	}
+	b.shrink()
 	if cap(b.notes) > maxEntries {
 		b.notes = nil
 	}
@@ -184,16 +184,39 @@ func (b *batch) encode(o *Options) {
 }
 
 // reserve makes the buffer large enough at once: one that grows by doubling is
-// half empty. Most are of one size, two whole pages, so that none keeps others' memory.
+// half empty. Those that are kept have one size, whole pages, so that none keeps the
+// memory of others from the system.
 func (b *batch) reserve() {
 	size := 0
 	for i := range b.line.entries {
 		size += b.line.entries[i].encoded()
 	}
-	if size > cap(b.buffer) {
-		b.buffer = make([]byte, 0, max(size, most))
+	if size <= modest {
+		b.shrink()
+	}
+	switch {
+	case size <= cap(b.buffer):
+	case size <= modest:
+		b.buffer = make([]byte, 0, modest)
+	case size <= most:
+		b.buffer = roomy.Get().(*[most]byte)[:0]
+	default:
+		b.buffer = make([]byte, 0, size)
 	}
 	b.notes = slices.Grow(b.notes, len(b.line.entries))
+}
+
+// roomy are buffers for clients that keep up.
+var roomy = sync.Pool{New: func() any { return new([most]byte) }}
+
+// shrink gives a buffer back that is more than a client may be stuck with.
+func (b *batch) shrink() {
+	if cap(b.buffer) == most {
+		roomy.Put((*[most]byte)(b.buffer[:most]))
+	}
+	if cap(b.buffer) > modest {
+		b.buffer = nil
+	}
 }
 
 // add appends a message that leaves now, under the id that the log gives it.
@@ -279,7 +302,7 @@ func (o *Outbox) next(b *batch) state {
 		return ended
 	}
 	if o.queue != nil {
-		b.line, o.queue, o.taken = o.queue.cut()
+		b.line, o.queue, o.taken = o.queue.cut(o.behind)
 		if _, ok := o.salvage.(Witness); ok {
 			o.held, b.lender = b.line, o
 		}

@@ -236,7 +236,9 @@ func (l *lean) try(b *batch) error {
 	if len(b.rest) == 0 {
 		return nil
 	}
+	b.socket.behind = l.out.behind
 	n, err := b.socket.write(l.raw, b.rest)
+	l.out.behind = b.socket.behind
 	b.rest = b.rest[n:]
 	if n > 0 {
 		l.wrote.Store(int64(l.host.now()))
@@ -298,12 +300,23 @@ type attempt struct {
 	data []byte
 	n    int
 	err  error
-	once func(fd uintptr) bool
+	// behind is whether the kernel has not sent all of it, as far as is known.
+	behind bool
+	once   func(fd uintptr) bool
 }
+
+// substantial is from how many bytes on a write is worth the question whether the
+// kernel has sent it.
+const substantial = 2 << 10
 
 func (a *attempt) prepare() {
 	a.once = func(fd uintptr) bool {
 		a.n, a.err = writeNow(fd, a.data)
+		if a.n < len(a.data) {
+			a.behind = true
+		} else if a.n >= substantial {
+			a.behind = unsent(fd)
+		}
 		return true
 	}
 }

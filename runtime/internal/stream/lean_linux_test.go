@@ -441,6 +441,39 @@ func (h *harbour) stuff(t *testing.T, l *lean) {
 	}
 }
 
+// A writer learns from the kernel who keeps up: a client that reads gets large writes,
+// one that does not is left with a modest one at most.
+func TestLeanKnowsWhoIsBehind(t *testing.T) {
+	t.Parallel()
+	h := newHarbour(t)
+	open := func() (*leanTest, *lean) {
+		l := h.open(t, NewOutbox(0, nil), Options{})
+		for _, s := range h.streams() {
+			if s.out == l.out {
+				return l, s
+			}
+		}
+		t.Fatal("the stream is not open")
+		return nil, nil
+	}
+	client, reading := open()
+	send(t, client.out, strings.Repeat("x", substantial))
+	client.reads(t, "data: "+strings.Repeat("x", substantial)+"\n\n")
+	for !client.out.claim() { // The writer has let go.
+		runtime.Gosched()
+	}
+	if reading.out.behind {
+		t.Error("a client that has read all is behind")
+	}
+	reading.out.settle()
+	_, stuck := open()
+	h.stuff(t, stuck)
+	if !stuck.out.claim() || !stuck.out.behind {
+		t.Error("a client that does not read is not behind")
+	}
+	stuck.out.settle()
+}
+
 func TestLeanHeartbeats(t *testing.T) {
 	t.Parallel()
 	t.Run("healthy", func(t *testing.T) {

@@ -15,11 +15,12 @@ import (
 const DefaultLimit = 48 << 10
 
 // chunk is how much a writer takes at once, in bytes on the wire: enough for one write to be
-// cheap, and so little that a writer that is stuck holds no second outbox. It takes most
-// if nothing is left then: a small rest would cost a write of its own.
+// cheap. It takes most if nothing is left then: a small rest would cost a write of its own.
+// Of a client that is behind it takes little: it may be stuck with it.
 const (
-	chunk = 6 << 10
-	most  = 8 << 10
+	chunk  = 12 << 10
+	most   = 20 << 10
+	modest = 8 << 10
 )
 
 // Outbox is the bounded queue between the senders of a stream and its writer.
@@ -41,6 +42,7 @@ type Outbox struct {
 	writer  writer
 	busy    bool // the writer is at work, or was told to begin
 	render  bool // the writer has taken dirty bits
+	behind  bool // the client does not keep up with the writer, which alone knows
 	dirty   uint32
 	reason  CloseReason
 	last    *Message      // written after everything else

@@ -90,7 +90,17 @@ func TestOutboxOrder(t *testing.T) {
 
 func TestAWriterLeavesNoSmallRest(t *testing.T) {
 	t.Parallel()
-	for _, tt := range []struct{ messages, want int }{{6, 6}, {9, 9}, {10, 6}, {40, 6}} {
+	for _, tt := range []struct {
+		messages, want int
+		behind         bool
+	}{
+		{messages: 13, want: 13},
+		{messages: 22, want: 22},
+		{messages: 23, want: 13},
+		{messages: 40, want: 13},
+		{messages: 9, want: 9, behind: true},
+		{messages: 10, want: 9, behind: true},
+	} {
 		o := NewOutbox(1<<20, nil)
 		for range tt.messages {
 			if err := o.Send(t.Context(), pad("m", 1<<10)); err != nil {
@@ -98,10 +108,16 @@ func TestAWriterLeavesNoSmallRest(t *testing.T) {
 			}
 		}
 		b := newBatch()
+		o.behind = tt.behind
 		o.next(b)
 		if got := len(b.line.entries); got != tt.want {
 			t.Errorf("of %d messages the writer took %d, want %d", tt.messages, got, tt.want)
 		}
+		b.encode(&Options{})
+		if size := cap(b.buffer); tt.behind && size != modest {
+			t.Errorf("the writer has a buffer of %d bytes for a client that is behind, want %d", size, modest)
+		}
+		b.free()
 	}
 }
 

@@ -25,6 +25,17 @@ func writeNow(fd uintptr, b []byte) (int, error) {
 	}
 }
 
+// siocoutqnsd asks how many bytes of a TCP socket's queue were never sent (tcp(7) calls
+// SIOCOUTQ that of those not acknowledged; linux/sockios.h has this one).
+const siocoutqnsd = 0x894b
+
+// unsent reports whether the kernel holds bytes that it could not send yet: the client
+// reads more slowly than it is written to.
+func unsent(fd uintptr) bool {
+	n, err := unix.IoctlGetInt(int(fd), siocoutqnsd)
+	return err == nil && n > 0
+}
+
 // maxUnread bounds what is read and forgotten at the end of a stream, in bytes.
 const maxUnread = 64 << 10
 
