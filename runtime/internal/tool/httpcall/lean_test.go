@@ -187,6 +187,7 @@ func TestAnswersOnTheWire(t *testing.T) {
 		{name: "a negative length", answer: ok + "Content-Length: -5\r\n\r\nhello", want: outcome{Error: true}},
 		{name: "an encoding of transfers", answer: ok + "Transfer-Encoding: gzip, chunked\r\n\r\nhello", want: outcome{Error: true}},
 		{name: "a bad chunk", answer: ok + "Transfer-Encoding: chunked\r\n\r\nxyz\r\nhello", want: broken(200, "")},
+		{name: "a bad chunk and no more", answer: ok + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nxyz\r\n", want: broken(200, "hello")},
 		{name: "a huge head", answer: ok + "X: " + strings.Repeat("x", maxHeaderBytes) + "\r\n\r\n", want: outcome{Error: true}},
 		{name: "a large head", answer: ok + "Content-Length: 5\r\nX: " + strings.Repeat("x", maxHeaderBytes-200) + "\r\n\r\nhello", want: hello, kept: true},
 		{name: "endless hints", answer: strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", maxHeaderBytes/20), want: outcome{Error: true}},
@@ -197,8 +198,8 @@ func TestAnswersOnTheWire(t *testing.T) {
 			if tt.method == "" {
 				tt.method = http.MethodGet
 			}
-			for _, plain := range []bool{false, true} {
-				if plain && tt.beyond {
+			for _, way := range []string{"lean", "stream", "plain"} {
+				if way == "plain" && tt.beyond {
 					continue
 				}
 				b := serveRaw(t, func(_ int, c net.Conn) {
@@ -211,14 +212,17 @@ func TestAnswersOnTheWire(t *testing.T) {
 				})
 				l := newLean(t)
 				l.plain.DisableCompression = true
-				var way transport = l
-				if plain {
-					way = l.plain
+				var by transport = l
+				switch way {
+				case "stream":
+					l.readers = &streamReaders
+				case "plain":
+					by = l.plain
 				}
 				for range 2 {
-					got, err := fetch(t, way, b.request(t.Context(), t, tt.method, nil))
+					got, err := fetch(t, by, b.request(t.Context(), t, tt.method, nil))
 					if diff := cmp.Diff(tt.want, got); diff != "" {
-						t.Errorf("plain %t: %v (-want +got):\n%s", plain, err, diff)
+						t.Errorf("%s: %v (-want +got):\n%s", way, err, diff)
 					}
 				}
 				want := int32(2)
@@ -226,12 +230,67 @@ func TestAnswersOnTheWire(t *testing.T) {
 					want = 1
 				}
 				if n := b.dialed.Load(); n != want {
-					t.Errorf("plain %t: %d connections, want %d", plain, n, want)
+					t.Errorf("%s: %d connections, want %d", way, n, want)
 				}
-				way.CloseIdleConnections()
+				by.CloseIdleConnections()
 			}
 		})
 	}
+}
+
+// TestNoAnswerIsAnothers has many calls at once, some of which end early, of a backend
+// that answers with what it was asked, in pieces, and often with more behind it.
+func TestNoAnswerIsAnothers(t *testing.T) {
+	t.Parallel()
+	var answered atomic.Int32
+	b := serveRaw(t, func(_ int, c net.Conn) {
+		for from := bufio.NewReader(c); ; {
+			r, err := http.ReadRequest(from)
+			if err != nil {
+				return
+			}
+			id := r.Header.Get("X-Id")
+			answer := "HTTP/1.1 200 OK\r\nContent-Length: " + strconv.Itoa(2*len(id)) + "\r\n\r\n" + id + id
+			switch answered.Add(1) % 4 {
+			case 0:
+				send(c, answer+answer)
+			case 1:
+				send(c, answer[:20])
+				runtime.Gosched()
+				send(c, answer[20:])
+			case 2:
+				send(c, answer[:len(answer)-1])
+				runtime.Gosched()
+				send(c, answer[len(answer)-1:])
+			default:
+				send(c, answer)
+			}
+		}
+	})
+	l := newLean(t)
+	var group sync.WaitGroup
+	for caller := range 8 {
+		group.Go(func() {
+			for i := range 200 {
+				ctx, cancel := context.WithCancel(t.Context())
+				early := i%5 == 4
+				if early {
+					go func() { runtime.Gosched(); cancel() }()
+				}
+				id := strconv.Itoa(caller) + "-" + strconv.Itoa(i)
+				got, err := fetch(t, l, b.request(ctx, t, http.MethodGet, http.Header{"X-Id": {id}}))
+				if early && err != nil {
+					if !errors.Is(err, context.Canceled) {
+						t.Errorf("call %s ended with %v", id, err)
+					}
+				} else if got.Body != id+id {
+					t.Errorf("call %s got %q, %v", id, got.Body, err)
+				}
+				cancel()
+			}
+		})
+	}
+	group.Wait()
 }
 
 // TestWhatIsSent compares, byte by byte, what both ways send, and what they refuse.
@@ -632,6 +691,34 @@ func TestCloseBeforeTheEnd(t *testing.T) {
 		t.Errorf("read %d bytes after the end: %v", n, err)
 	}
 	<-gone
+	if len(l.idle.conns) != 0 {
+		t.Error("the connection is kept")
+	}
+}
+
+// TestEndBeforeTheRest cancels a call whose answer is there and not read: it can be read
+// still, but the connection is closed and not kept.
+func TestEndBeforeTheRest(t *testing.T) {
+	t.Parallel()
+	gone := make(chan struct{})
+	b := serveRaw(t, func(_ int, c net.Conn) {
+		defer close(gone)
+		hear(t, bufio.NewReader(c))
+		send(c, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+		_, _ = c.Read(make([]byte, 1))
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	l := newLean(t)
+	response, err := l.RoundTrip(b.request(ctx, t, http.MethodGet, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	<-gone
+	if body, err := io.ReadAll(response.Body); string(body) != "hello" || err != nil {
+		t.Errorf("got %q, %v", body, err)
+	}
+	response.Body.Close()
 	if len(l.idle.conns) != 0 {
 		t.Error("the connection is kept")
 	}
