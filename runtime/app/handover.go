@@ -217,13 +217,27 @@ func (d departing) Busy() bool { return d.InUse() }
 // way already.
 func (d departing) Leave(reason stream.CloseReason) {
 	d.moving.Go(func() error {
-		d.hand.move(d.ctx, d.Session)
-		// It may have been on its way already, since its client went away before: then
-		// there is no stream to close, and the session must not end with one.
-		d.hand.sessions.Settle(d.ctx, d.Key())
+		d.move()
+		// Its client may have gone meanwhile: then there is no stream to close, and the
+		// session must not end with one.
 		if d.Listening() {
 			d.Session.Leave(reason)
 		}
 		return nil
 	})
+}
+
+// busyPeriod is how often is looked whether a session that could not move is free.
+const busyPeriod = 10 * time.Millisecond
+
+// move moves the session. It may be on its way already, and a request of it may have
+// begun since it was not busy: until that is answered, its stream must stay.
+func (d departing) move() {
+	for {
+		d.hand.move(d.ctx, d.Session)
+		d.hand.sessions.Settle(d.ctx, d.Key())
+		if !d.InUse() || !wait(d.ctx, busyPeriod) {
+			return
+		}
+	}
 }

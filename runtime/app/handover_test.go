@@ -227,6 +227,41 @@ func TestASessionOnItsWayIsNotClosed(t *testing.T) {
 	}
 }
 
+// A request may begin between the look at a session and its move: the stream that
+// carries the answer stays until then.
+func TestARequestThatBeginsBeforeTheMove(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		sessions := session.New(session.NewSealer("uid", keyring.Ring{}, session.Owner{}), session.Options{Max: 1, IdleTimeout: time.Hour, MaxAge: time.Hour}, nil)
+		s, err := sessions.Create("alice", engine.EraSSE, &engine.Session{})
+		if err == nil {
+			err = s.Attach(stream.NewOutbox(stream.DefaultLimit, nil))
+		}
+		if err == nil {
+			err = s.Use()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		peers := &slowTaker{take: make(chan error)}
+		close(peers.take)
+		hand := &handOver{peers: peers, sessions: sessions}
+		var group errgroup.Group
+		departing{Session: s, hand: hand, ctx: t.Context(), moving: &group}.Leave(stream.Drain)
+		synctest.Wait()
+		if s.Ended() || !s.Listening() {
+			t.Errorf("ended: %t, listening: %t; want the session to wait for its request", s.Ended(), s.Listening())
+		}
+		s.Unuse()
+		if err := group.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		if hand.moved.Load() != 1 {
+			t.Errorf("%d sessions moved, want 1", hand.moved.Load())
+		}
+	})
+}
+
 // A stream that leads through a leaving replica to one that leaves too ends when its
 // session has moved, so that its client finds it at once.
 func TestTwoReplicasLeaveAtOnce(t *testing.T) {
