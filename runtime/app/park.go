@@ -14,6 +14,10 @@ import (
 func (s *server) park(inner net.Listener, clients *http.Server) *park.Listener {
 	l := park.New(inner, s.poller, park.Options{Idle: clients.IdleTimeout, Head: clients.ReadHeaderTimeout})
 	clients.ConnState = l.ConnState
+	s.parked = l
 	s.metrics.ReadParked(l.Parked)
 	return l
 }
+
+// returnConn has the clients' server go on with a connection that a stream had.
+func (s *server) returnConn(c *net.TCPConn, ahead []byte) { s.parked.Return(c, ahead) }

@@ -26,6 +26,7 @@ import (
 	"fairlead.dev/fairlead/runtime/internal/engine"
 	"fairlead.dev/fairlead/runtime/internal/httpserver"
 	"fairlead.dev/fairlead/runtime/internal/limit"
+	"fairlead.dev/fairlead/runtime/internal/park"
 	"fairlead.dev/fairlead/runtime/internal/peer"
 	"fairlead.dev/fairlead/runtime/internal/poll"
 	"fairlead.dev/fairlead/runtime/internal/session"
@@ -61,6 +62,7 @@ type server struct {
 	sessions  *session.Registry
 	poller    *poll.Poller // nil where the system has none
 	streams   *stream.Host
+	parked    *park.Listener // where connections come from
 	core      *transport.Core
 	stateless *stateless.Transport
 	handler   *httpserver.Handler
@@ -118,7 +120,7 @@ func newServer(ctx context.Context, o Options, level *slog.LevelVar, first loade
 	if s.poller, err = poll.New(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return nil, err
 	}
-	s.streams = stream.NewHost(stream.HostOptions{Poller: s.poller})
+	s.streams = stream.NewHost(stream.HostOptions{Poller: s.poller, Return: s.returnConn})
 	s.core = transport.New(transport.Options{
 		Engine: s.engine, Sessions: s.sessions, Streams: s.limits, Settings: settings(c), Logger: o.Logger,
 		Observer: s.metrics, Queued: s.metrics.OutboxBytes, Refused: s.metrics.Rejected,

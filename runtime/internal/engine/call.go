@@ -104,6 +104,10 @@ func (c *Call) Subscription() *Subscription { return c.subscription }
 // the response alone: the answer is known already, or its tool answers at once.
 func (c *Call) Immediate() bool { return c.answer != nil || c.prompt }
 
+// Streams reports whether Run may report for long: its tool passes on what a backend
+// says while it runs.
+func (c *Call) Streams() bool { return c.executor != nil && tool.IsStreaming(c.executor) }
+
 // Run sends the call's progress, logs and response to sink and then releases its
 // reservation. It returns when the response was handed over, when ctx ended, or
 // when the client cancelled; in the last two cases without a response. Ending

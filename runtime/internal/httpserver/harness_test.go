@@ -12,6 +12,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -26,6 +27,7 @@ import (
 	"fairlead.dev/fairlead/runtime/internal/engine"
 	"fairlead.dev/fairlead/runtime/internal/httpserver"
 	"fairlead.dev/fairlead/runtime/internal/limit"
+	"fairlead.dev/fairlead/runtime/internal/park"
 	"fairlead.dev/fairlead/runtime/internal/poll"
 	"fairlead.dev/fairlead/runtime/internal/session"
 	"fairlead.dev/fairlead/runtime/internal/stream"
@@ -40,38 +42,67 @@ import (
 // long is how long a test waits for what should come at once.
 const long = 20 * time.Second
 
-// plainStreams has all streams served the plain way; see TestMain.
-var plainStreams bool
+// way is one in which streams are served.
+type way struct {
+	// plain has all of them served the plain way.
+	plain bool
+	// brief is how long answers stay with net/http on the other way.
+	brief time.Duration
+	// outlive has all tools stream, so that their calls outlive the requests.
+	outlive bool
+}
 
-// TestMain runs everything on both ways in which a stream is served: clients must
+// current is the way that is under test; see TestMain.
+var current way
+
+// TestMain runs everything in all ways in which a stream is served: clients must
 // not see a difference.
 func TestMain(m *testing.M) {
-	for _, plainStreams = range []bool{false, true} {
+	for _, current = range []way{
+		{outlive: true}, {outlive: true, brief: time.Nanosecond}, {brief: time.Nanosecond}, {outlive: true, plain: true}, {plain: true},
+	} {
 		if code := m.Run(); code != 0 {
-			fmt.Printf("failed with plainStreams = %v\n", plainStreams)
+			fmt.Printf("failed with %+v\n", current)
 			os.Exit(code)
 		}
 	}
 }
 
-// newHost makes a host that serves streams the way that is under test.
-func newHost(t *testing.T) *stream.Host {
+// harbour is where connections come from, and streams are.
+type harbour struct {
+	poller *poll.Poller
+	host   *stream.Host
+	parked *park.Listener
+}
+
+// newHarbour serves streams the way that is under test.
+func newHarbour(t *testing.T) *harbour {
 	t.Helper()
 	poller, err := poll.New()
 	if err != nil {
 		t.Fatal(err)
 	}
-	host := stream.NewHost(stream.HostOptions{Poller: poller, Plain: plainStreams})
+	h := &harbour{poller: poller}
+	h.host = stream.NewHost(stream.HostOptions{
+		Poller: poller, Plain: current.plain, Brief: current.brief,
+		Return: func(c *net.TCPConn, ahead []byte) { h.parked.Return(c, ahead) },
+	})
 	t.Cleanup(func() {
 		// What a test has left open is cut.
 		ended, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 		cancel()
-		_ = host.Close(ended)
+		_ = h.host.Close(ended)
 		if err := poller.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	return host
+	return h
+}
+
+// park puts the listener of connections before a server.
+func (h *harbour) park(server *httptest.Server) {
+	h.parked = park.New(server.Listener, h.poller, park.Options{})
+	server.Listener, server.Config.ConnState = h.parked, h.parked.ConnState
 }
 
 // world is everything between a connection and the tools, with tools whose
@@ -143,9 +174,10 @@ func newWorld(t *testing.T, o worldOptions) *world {
 		Limits: w.limits, Logger: logger,
 	})
 	w.sessions = session.New(session.NewSealer("uid", keyring.Ring{}, session.Owner{}), o.sessions, nil)
+	h := newHarbour(t)
 	w.core = transport.New(transport.Options{
 		Engine: w.engine, Sessions: w.sessions, Streams: w.limits, Settings: settings, Logger: logger, Observer: w,
-		Host: newHost(t),
+		Host: h.host,
 	})
 	w.stateless = stateless.New(w.core)
 	w.handler = httpserver.New(httpserver.Options{
@@ -154,6 +186,7 @@ func newWorld(t *testing.T, o worldOptions) *world {
 	})
 	server := httptest.NewUnstartedServer(nil)
 	server.Config = httpserver.NewServer(t.Context(), w.handler, logger)
+	h.park(server)
 	server.Start()
 	w.url = server.URL
 	t.Cleanup(func() {
@@ -224,6 +257,9 @@ type executor func(ctx context.Context, call tool.Call, sink tool.Sink) (tool.Re
 func (e executor) Run(ctx context.Context, call tool.Call, sink tool.Sink) (tool.Result, error) {
 	return e(ctx, call, sink)
 }
+
+// Streams implements tool.Streamer.
+func (executor) Streams() bool { return current.outlive }
 
 func (w *world) executor(t *config.CompiledTool) (tool.Executor, func(), error) {
 	return executor(func(ctx context.Context, call tool.Call, sink tool.Sink) (tool.Result, error) {

@@ -20,16 +20,7 @@ func (h *Handler) mcp(w http.ResponseWriter, r *http.Request) {
 		if !ok {
 			return
 		}
-		defer release()
-		switch {
-		case engine.EraOf(version, body) == engine.EraStateless:
-			h.Stateless.Post(w, r, body)
-		case transport.Principal(r.Context()).Verifier:
-			h.Core.RefuseForbidden(w, r)
-		case h.elsewhere(w, r, body):
-		default:
-			h.Streamable.Post(w, r, body) //nolint:contextcheck // The request carries its context.
-		}
+		h.post(w, r, version, body, release)
 	case http.MethodGet, http.MethodDelete:
 		switch {
 		case engine.EraOf(version, nil) == engine.EraStateless:
@@ -43,4 +34,20 @@ func (h *Handler) mcp(w http.ResponseWriter, r *http.Request) {
 	default:
 		h.Core.RefuseMethod(w, r, streamable.Methods)
 	}
+}
+
+// post serves a POST whose body was read, and has that released.
+func (h *Handler) post(w http.ResponseWriter, r *http.Request, version string, body []byte, release func()) {
+	switch {
+	case engine.EraOf(version, body) == engine.EraStateless:
+		h.Stateless.Post(w, r, body, release)
+		return
+	case transport.Principal(r.Context()).Verifier:
+		h.Core.RefuseForbidden(w, r)
+	case h.elsewhere(w, r, body):
+	default:
+		h.Streamable.Post(w, r, body, release) //nolint:contextcheck // The request carries its context.
+		return
+	}
+	release()
 }

@@ -67,7 +67,8 @@ type Options struct {
 	Router Router
 	// Vouch gives a principal whom another replica has let in as it is known here.
 	Vouch func(auth.Principal) (auth.Principal, error)
-	// InFlight is told of each request that begins (1) or ends (-1).
+	// InFlight is told of each request that begins (1) or ends (-1), with its call if
+	// that outlives it.
 	InFlight func(delta int)
 }
 
@@ -76,12 +77,14 @@ type Handler struct {
 	Options
 	access  atomic.Pointer[access]
 	running atomic.Int64 // requests that are being answered
+	ended   func()       // counts one less, made once so that a request allocates nothing
 	chain   http.Handler
 }
 
 // New makes a Handler.
 func New(o Options) *Handler {
 	h := &Handler{Options: o}
+	h.ended = func() { h.count(-1) }
 	h.Configure(o.Access)
 	var next http.Handler = http.HandlerFunc(h.route)
 	for _, wrap := range []func(http.Handler) http.Handler{h.bounded, h.admitted, h.identified} {

@@ -59,6 +59,8 @@ type Conn struct {
 	// asked is the deadline that was shortened, while shortened is true.
 	asked     time.Time
 	shortened bool
+	// ahead is what is read first, of the connection that Return got.
+	ahead []byte
 }
 
 // NetConn is the TCP connection. Whoever hijacked a Conn may use it instead and
@@ -126,6 +128,11 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 func (c *Conn) Read(b []byte) (int, error) {
 	if c.whole == 0 {
 		c.whole = len(b)
+	}
+	if len(c.ahead) > 0 {
+		n := copy(b, c.ahead)
+		c.ahead = c.ahead[n:]
+		return n, nil
 	}
 	for {
 		n, err := c.TCPConn.Read(b)

@@ -156,6 +156,32 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
+// Return hands a connection to the server again that was hijacked from it: it waits for
+// its next request as if it had never been away. Whoever hijacked it has written the
+// answer to its last one, and has not read but what is in ahead. The Listener owns the
+// connection from then on.
+func (l *Listener) Return(tcp *net.TCPConn, ahead []byte) {
+	c := &Conn{TCPConn: tcp, listener: l, ahead: ahead}
+	switch {
+	case !l.leaving.Load():
+		if len(ahead) == 0 {
+			c.state.Store(idle) // The first deadline is for the next request.
+		}
+	case len(ahead) == 0 && !hasBytes(tcp):
+		_ = tcp.Close()
+		return
+	default:
+		l.owed.Add(1)
+		c.owed.Store(true)
+	}
+	l.awake.Add(1)
+	select {
+	case l.fresh <- c:
+	case <-l.done:
+		_ = c.Close()
+	}
+}
+
 // Close implements net.Listener: it closes the inner listener and all
 // connections that are parked. Those that net/http has are its own.
 func (l *Listener) Close() error {

@@ -105,6 +105,8 @@ type batch struct {
 	lender *Outbox
 	dirty  uint32
 	last   *Message
+	// head is written before the messages; see lean.encode.
+	head string
 	// id is that of the message that is encoded now.
 	id []byte
 	// notes are what is left of the messages once they are encoded.
@@ -144,7 +146,7 @@ func (b *batch) free() {
 
 func (b *batch) clear() {
 	b.release()
-	b.dirty, b.last, b.rest = 0, nil, nil
+	b.dirty, b.last, b.head, b.rest = 0, nil, "", nil
 	b.notes = b.notes[:0]
 }
 
@@ -162,6 +164,9 @@ func (b *batch) encode(o *Options) {
 	b.buffer, b.notes = b.buffer[:0], b.notes[:0]
 	if b.line != nil {
 		b.reserve()
+	}
+	b.buffer = append(b.buffer, b.head...)
+	if b.line != nil {
 		for i := range b.line.entries {
 			e := &b.line.entries[i]
 			b.add(o, &e.Message, e.since)
@@ -187,7 +192,7 @@ func (b *batch) encode(o *Options) {
 // half empty. Those that are kept have one size, whole pages, so that none keeps the
 // memory of others from the system.
 func (b *batch) reserve() {
-	size := 0
+	size := 2 * len(b.head) // What ends it is no longer.
 	for i := range b.line.entries {
 		size += b.line.entries[i].encoded()
 	}

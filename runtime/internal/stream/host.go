@@ -4,6 +4,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/http"
@@ -20,6 +21,14 @@ type HostOptions struct {
 	Poller *poll.Poller
 	// Plain serves all streams the plain way: by Serve, with a goroutine each.
 	Plain bool
+	// Brief is how long an answer stays with net/http before its connection is taken
+	// over; zero means DefaultBrief.
+	Brief time.Duration
+	// Return gets the connection of an answer that was written to its end, to read
+	// the next request from it: first what is in ahead, which the client has sent
+	// already. It owns the connection from then on. Without it, Answer closes the
+	// connections that it took over.
+	Return func(c *net.TCPConn, ahead []byte)
 }
 
 // Host runs the long-lived streams of one replica. Those on a bare TCP
@@ -28,9 +37,11 @@ type HostOptions struct {
 // those over TLS and HTTP/2, are plain. Both behave alike. A Host is safe for
 // concurrent use.
 type Host struct {
-	poller *poll.Poller // nil if all streams are plain
-	wheel  *wheel
-	open   sync.WaitGroup // of lean streams
+	poller   *poll.Poller // nil if all streams are plain
+	wheel    *wheel
+	open     sync.WaitGroup // of lean streams
+	brief    time.Duration
+	giveBack func(c *net.TCPConn, ahead []byte) // nil: connections of answers are closed
 
 	mu     sync.Mutex // guards closed, and open against a Wait that has begun
 	closed bool
@@ -38,7 +49,7 @@ type Host struct {
 
 // NewHost makes a Host. Close ends it.
 func NewHost(o HostOptions) *Host {
-	h := &Host{}
+	h := &Host{brief: cmp.Or(o.Brief, DefaultBrief), giveBack: o.Return}
 	if o.Poller != nil && !o.Plain {
 		h.poller = o.Poller
 		h.wheel = newWheel()
@@ -82,8 +93,8 @@ func (h *Host) enter() bool {
 }
 
 // Close ends all lean streams, after what is queued in them, and waits for their
-// writers. When ctx ends before, it cuts those that are left and returns ctx's
-// error. Streams that open later, and all plain ones, are net/http's to end.
+// writers, and for answers until their senders close them. When ctx ends before,
+// it cuts those that are left and returns ctx's error. Streams that open later, and all plain ones, are net/http's to end.
 func (h *Host) Close(ctx context.Context) error {
 	h.mu.Lock()
 	first := !h.closed && h.poller != nil
@@ -94,7 +105,9 @@ func (h *Host) Close(ctx context.Context) error {
 	}
 	h.wheel.stop()
 	for _, l := range h.wheel.all() {
-		l.out.Close(Shutdown)
+		if l.answer == nil {
+			l.out.Close(Shutdown)
+		}
 	}
 	written := make(chan struct{})
 	go func() {
@@ -106,6 +119,7 @@ func (h *Host) Close(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		for _, l := range h.wheel.all() {
+			l.out.Close(Shutdown)
 			l.interrupt()
 		}
 		<-written

@@ -25,16 +25,18 @@ import (
 // does not wait, the wheel or whoever marks the outbox. Who finds the outbox
 // closed and empty closes the connection.
 type lean struct {
-	host  *Host
-	conn  *net.TCPConn
-	raw   syscall.RawConn // conn's
-	out   *Outbox
-	opts  Options // without Head and First
-	ended func(CloseReason)
-	began time.Duration // on the Host's clock
-	wrote atomic.Int64  // the same, of the last write
-	token poll.Token
-	place place // guarded by the wheel
+	host *Host
+	conn *net.TCPConn
+	raw  syscall.RawConn // conn's
+	out  *Outbox
+	// answer is nil unless the stream is an answer, whose connection is used again.
+	answer *answer
+	opts   Options // without Head and First
+	ended  func(CloseReason)
+	began  time.Duration // on the Host's clock
+	wrote  atomic.Int64  // the same, of the last write
+	token  poll.Token
+	place  place // guarded by the wheel
 }
 
 // take takes the connection of a request over and opens a stream on it. It
@@ -134,7 +136,14 @@ func (l *lean) SyscallConn() (syscall.RawConn, error) { return l.raw, nil }
 
 // Ready implements poll.Watcher: the client has hung up, the connection broke,
 // or there are bytes that nobody will read.
-func (l *lean) Ready(poll.Token, poll.Events) { l.out.Close(ClientGone) }
+func (l *lean) Ready(_ poll.Token, e poll.Events) {
+	if l.answer != nil && e == poll.Readable {
+		// The next request waits until this one is answered. Whether its client hangs
+		// up, heartbeats find out.
+		return
+	}
+	l.out.Close(ClientGone)
+}
 
 // start implements writer.
 func (l *lean) start(small bool) {
@@ -149,7 +158,7 @@ func (l *lean) start(small bool) {
 		return
 	case ended:
 	case writing:
-		b.encode(&l.opts)
+		l.encode(b)
 	}
 	l.attempt(b)
 }
@@ -162,7 +171,7 @@ func (l *lean) beat() {
 		next = now + l.opts.Heartbeat
 		if l.out.claim() {
 			b := newBatch()
-			b.buffer = append(b.buffer[:0], ping...)
+			b.buffer = append(b.buffer[:0], l.ping()...)
 			b.rest = b.buffer
 			l.attempt(b)
 		}
@@ -188,7 +197,7 @@ func (l *lean) attempt(b *batch) {
 func (l *lean) run(b *batch) {
 	for {
 		if err := l.flush(b); err != nil {
-			l.out.fail(leanReason(err))
+			l.fail(leanReason(err))
 			b.clear()
 		}
 		b.written(l.opts.Observer)
@@ -197,13 +206,22 @@ func (l *lean) run(b *batch) {
 			b.free()
 			return
 		case ended:
+			l.terminate(b)
 			b.free()
 			l.end()
 			return
 		case writing:
-			b.encode(&l.opts)
+			l.encode(b)
 		}
 	}
+}
+
+// fail ends a stream that nothing more can be written to.
+func (l *lean) fail(reason CloseReason) {
+	if l.answer != nil {
+		l.answer.failed = reason
+	}
+	l.out.fail(reason)
 }
 
 // flush writes b: at once if the socket takes it, else under a deadline, which is
@@ -250,14 +268,14 @@ func (l *lean) try(b *batch) error {
 // be overtaken by the next one.
 func (l *lean) interrupt() {
 	if l.conn != nil {
-		l.hangUp()
+		l.hangUp(l.out.Reason())
 	}
 }
 
 // hangUp closes the connection. A client that does not read is told so at once, and
 // the kernel keeps nothing for it.
-func (l *lean) hangUp() {
-	if l.out.Reason() == WriteTimeout {
+func (l *lean) hangUp(reason CloseReason) {
+	if reason == WriteTimeout {
 		_ = l.conn.SetLinger(0)
 	}
 	_ = l.conn.Close()
@@ -268,13 +286,17 @@ func (l *lean) end() {
 	reason := l.out.Reason()
 	l.host.poller.Forget(l.token)
 	l.host.wheel.remove(l)
-	if l.conn != nil {
-		if !reason.broken() {
+	if l.conn != nil && !l.giveBack() {
+		last := reason
+		if failed := l.answer.reason(); failed != "" {
+			last = failed // Of an answer that had been said.
+		}
+		if !last.broken() {
 			forgetUnread(l.raw)
 			// What fails here has failed for the client too.
 			_ = l.conn.CloseWrite()
 		}
-		l.hangUp()
+		l.hangUp(last)
 	}
 	l.out.drop()
 	l.opts.Observer.StreamClosed(l.opts.Transport, reason, l.host.now()-l.began)

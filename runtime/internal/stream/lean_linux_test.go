@@ -38,6 +38,14 @@ type harbour struct {
 	addr   string
 	// requests are the streams that the next requests open, in order.
 	requests chan *leanTest
+	// returned are the connections of answers that were written.
+	returned chan returned
+}
+
+// returned is what HostOptions.Return gets.
+type returned struct {
+	conn  *net.TCPConn
+	ahead []byte
 }
 
 // leanTest is one stream and its client.
@@ -45,6 +53,7 @@ type leanTest struct {
 	out    *Outbox
 	opts   Options
 	ended  chan CloseReason
+	answer bool
 	client *net.TCPConn
 	read   *bufio.Reader
 }
@@ -67,12 +76,20 @@ func newHarbour(t *testing.T) *harbour {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &harbour{host: NewHost(HostOptions{Poller: poller}), poller: poller, requests: make(chan *leanTest, 1024)}
+	h := &harbour{poller: poller, requests: make(chan *leanTest, 1024), returned: make(chan returned, 1024)}
+	h.host = NewHost(HostOptions{Poller: poller, Return: func(c *net.TCPConn, ahead []byte) {
+		t.Cleanup(func() { _ = c.Close() })
+		h.returned <- returned{c, ahead}
+	}})
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("X-Request-Id", "7")
 		l := <-h.requests
-		h.host.Serve(w, r, l.out, l.opts, func(reason CloseReason) { l.ended <- reason })
+		serve := h.host.Serve
+		if l.answer {
+			serve = h.host.Answer
+		}
+		serve(w, r, l.out, l.opts, func(reason CloseReason) { l.ended <- reason })
 	}))
 	server.Listener = narrow{server.Listener}
 	server.Start()

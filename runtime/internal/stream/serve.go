@@ -80,30 +80,8 @@ func (o *Options) appendFirst(dst []byte) []byte {
 // more will be written; out is closed then. What was sent before Serve began
 // is written too.
 func Serve(w http.ResponseWriter, r *http.Request, out *Outbox, opts Options) CloseReason {
-	opts = opts.withDefaults()
-	began := time.Now()
-	s := &plain{
-		w: w, control: http.NewResponseController(w), opts: opts,
-		ready: make(chan struct{}, 1), quiet: time.NewTimer(opts.Heartbeat),
-	}
-	defer s.quiet.Stop()
-	err := s.begin(out)
-	opts.Observer.StreamOpened(opts.Transport)
-	if err == nil {
-		out.attach(s)
-		s.start(false)
-		err = s.loop(r.Context(), out)
-	}
-	if err != nil {
-		out.Close(plainReason(r, err))
-	}
-	out.drop()
-	reason := out.Reason()
-	if reason == WriteTimeout {
-		s.cut()
-	}
-	opts.Observer.StreamClosed(opts.Transport, reason, time.Since(began))
-	return reason
+	newPlain(w, r, out, opts.withDefaults()).serve()
+	return out.Reason()
 }
 
 func plainReason(r *http.Request, err error) CloseReason {
@@ -120,12 +98,50 @@ func plainReason(r *http.Request, err error) CloseReason {
 // plain is the writer that keeps a handler's goroutine and its ResponseWriter.
 type plain struct {
 	w       http.ResponseWriter
+	r       *http.Request
 	control *http.ResponseController
+	out     *Outbox
 	opts    Options
+	began   time.Time
 	ready   chan struct{} // holds at most one token: the outbox waits for a writer
 	quiet   *time.Timer   // since the last write
 	// headless is set while the head waits for the first write.
 	headless bool
+	// mover, if set, takes an answer over that is not brief; see Host.Answer.
+	mover *mover
+}
+
+func newPlain(w http.ResponseWriter, r *http.Request, out *Outbox, opts Options) *plain {
+	return &plain{
+		w: w, r: r, control: http.NewResponseController(w), out: out, opts: opts, began: time.Now(),
+		ready: make(chan struct{}, 1), quiet: time.NewTimer(opts.Heartbeat),
+	}
+}
+
+// serve returns when nothing more will be written, or when the stream was moved:
+// it has another writer then.
+func (s *plain) serve() (moved bool) {
+	defer s.quiet.Stop()
+	err := s.begin()
+	s.opts.Observer.StreamOpened(s.opts.Transport)
+	if err == nil {
+		s.out.attach(s)
+		s.start(false)
+		err = s.loop()
+	}
+	if errors.Is(err, errMoved) {
+		return true
+	}
+	if err != nil {
+		s.out.Close(plainReason(s.r, err))
+	}
+	s.out.drop()
+	reason := s.out.Reason()
+	if reason == WriteTimeout {
+		s.cut()
+	}
+	s.opts.Observer.StreamClosed(s.opts.Transport, reason, time.Since(s.began))
+	return false
 }
 
 // start implements writer.
@@ -137,22 +153,28 @@ func (*plain) interrupt() {}
 
 // begin sends the head, which proxies and clients wait for, and the first
 // message with it. What is queued already takes the head along.
-func (s *plain) begin(out *Outbox) error {
+func (s *plain) begin() error {
 	s.opts.setHead(s.w.Header())
-	if s.opts.First == nil && out.Bytes() > 0 {
+	if s.opts.First == nil && s.out.Bytes() > 0 {
 		s.headless = true
 		return nil
 	}
 	return s.write(s.opts.appendFirst(nil), true)
 }
 
-func (s *plain) loop(ctx context.Context, out *Outbox) error {
+func (s *plain) loop() error {
+	ctx := s.r.Context()
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-s.mover.late():
+			s.mover.due = true
+			if s.out.claim() { // Else start was called, or is about to be.
+				s.start(false)
+			}
 		case <-s.ready:
-			if done, err := s.drain(ctx, out); done || err != nil {
+			if done, err := s.drain(ctx); done || err != nil {
 				return err
 			}
 		case <-s.quiet.C:
@@ -165,11 +187,14 @@ func (s *plain) loop(ctx context.Context, out *Outbox) error {
 
 // drain writes until there is nothing more now, or ever again: done. When it fails,
 // the batch is not used again: the outbox gives back messages that lie in it.
-func (s *plain) drain(ctx context.Context, out *Outbox) (done bool, err error) {
+func (s *plain) drain(ctx context.Context) (done bool, err error) {
 	b := newBatch()
 	for {
+		if s.moves(0) && !s.out.spent() && s.move(b) {
+			return false, errMoved
+		}
 		// It is asked also when ctx has ended: what was taken before is written.
-		switch out.next(b) {
+		switch s.out.next(b) {
 		case resting:
 			b.free()
 			return false, nil
@@ -184,20 +209,30 @@ func (s *plain) drain(ctx context.Context, out *Outbox) (done bool, err error) {
 		if err := ctx.Err(); err != nil {
 			return false, err
 		}
-		if len(b.rest) > 0 {
-			last := out.spent()
-			if last && s.headless {
-				// It was all said at once: nothing is left that a chunk would end.
-				s.w.Header().Set("Content-Length", strconv.Itoa(len(b.rest)))
-			}
-			s.headless = false
-			// The end of the body goes with the last of it.
-			if err := s.write(b.rest, !last); err != nil {
-				return false, err
-			}
+		if s.moves(len(b.rest)) && s.move(b) {
+			return false, errMoved
 		}
-		b.written(s.opts.Observer)
+		if err := s.writeBatch(b); err != nil {
+			return false, err
+		}
 	}
+}
+
+// writeBatch writes b, and the end of the body along with the last of it.
+func (s *plain) writeBatch(b *batch) error {
+	if len(b.rest) > 0 {
+		last := s.out.spent()
+		if last && s.headless {
+			// It was all said at once: nothing is left that a chunk would end.
+			s.w.Header().Set("Content-Length", strconv.Itoa(len(b.rest)))
+		}
+		s.headless = false
+		if err := s.write(b.rest, !last); err != nil {
+			return err
+		}
+	}
+	b.written(s.opts.Observer)
+	return nil
 }
 
 // cut ends the connection of a client that does not read. Its handler may still have

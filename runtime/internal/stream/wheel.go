@@ -27,7 +27,7 @@ type wheel struct {
 
 	mu     sync.Mutex // guards what follows, and the places of all streams
 	places [beats]*lean
-	at     int64 // the last beat that was looked at
+	at     int32 // the last beat that was looked at
 	count  int   // of streams that have a place or are being looked at
 	over   bool  // stop was called
 }
@@ -35,7 +35,7 @@ type wheel struct {
 // place is where a stream is in its wheel.
 type place struct {
 	prev, next *lean
-	due        int64 // in beats since the epoch
+	due        int32 // in beats since the epoch: for six years
 	in         bool  // in the list of a place
 	gone       bool  // removed for good
 }
@@ -75,7 +75,7 @@ func (w *wheel) again(l *lean, at time.Duration) {
 
 func (w *wheel) enlist(l *lean, at time.Duration) {
 	// Never early, and never at a beat that was looked at.
-	l.place.due = max(int64((at+beat-1)/beat), w.at+1)
+	l.place.due = max(int32((at+beat-1)/beat), w.at+1) //nolint:gosec // G115: see place.
 	first := &w.places[l.place.due%beats]
 	l.place.prev, l.place.next, l.place.in = nil, *first, true
 	if *first != nil {
@@ -117,7 +117,7 @@ func (w *wheel) due(all []*lean, now time.Duration) (_ []*lean, more bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	// After a long sleep one turn sees every place.
-	until := int64(now / beat)
+	until := int32(now / beat) //nolint:gosec // G115: see place.
 	w.at = max(w.at, until-beats)
 	for w.at < until {
 		w.at++

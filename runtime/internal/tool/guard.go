@@ -48,6 +48,9 @@ type guard struct {
 // hold one answer at once.
 func (g *guard) Prompt() bool { return g.prompt }
 
+// Streams implements Streamer.
+func (g *guard) Streams() bool { return IsStreaming(g.inner) }
+
 // Run implements Executor.
 func (g *guard) Run(ctx context.Context, call Call, sink Sink) (Result, error) {
 	bounded, taken := ctx, g.take()

@@ -108,6 +108,19 @@ func IsPrompt(e Executor) bool {
 	return ok && p.Prompt()
 }
 
+// Streamer is an Executor that may report much while it runs.
+type Streamer interface {
+	Executor
+	// Streams reports whether Run passes on what its backend says while it runs.
+	Streams() bool
+}
+
+// IsStreaming reports whether an Executor reports while it runs.
+func IsStreaming(e Executor) bool {
+	s, ok := e.(Streamer)
+	return ok && s.Streams()
+}
+
 // Error is a failure with a text that is safe for clients. Err is for logs: it
 // may name internal addresses, but never a secret value.
 type Error struct {

@@ -25,7 +25,7 @@ const patience = 200 * time.Millisecond
 // an event stream otherwise. It is an engine.Sink.
 type Answer struct {
 	core      *Core
-	w         http.ResponseWriter
+	w         http.ResponseWriter // as r nil once the answer is a stream, which may outlive both
 	r         *http.Request
 	transport string
 	accepts   Accepts
@@ -36,14 +36,19 @@ type Answer struct {
 	session *session.Session
 
 	timer *time.Timer // nil if there is nothing to wait for
+	// form gets what the handler writes of a call that may outlive it: the stream that
+	// the answer becomes, or nil for JSON. Nil if the call runs in the handler.
+	form chan *stream.Outbox
 
 	mu        sync.Mutex // guards what follows
 	responses [][]byte
 	first     [1][]byte      // the memory of responses for one
 	out       *stream.Outbox // nil until the answer became a stream
 	reply     *session.Reply // made with out, in a session
-	served    chan struct{}  // closed when the stream has ended; made with out
+	served    chan struct{}  // closed when all is written; made with form, or with out
 	finished  bool
+
+	failed bool // the call has panicked before there was a stream; set before form is told
 }
 
 // AnswerOptions tune NewAnswer.
@@ -58,64 +63,97 @@ type AnswerOptions struct {
 	// Immediate says that the responses are known already, or come at once, so
 	// that there is nothing to wait for.
 	Immediate bool
-	// Gone is called at most once, when the client is found to be gone.
+	// Gone is called when the client is found to be gone, once or twice.
 	Gone func()
 	// Session, if set, keeps what the answer says on an event stream for a client
 	// that loses it.
 	Session *session.Session
 }
 
-// NewAnswer begins an answer. Finish must follow.
-func (c *Core) NewAnswer(w http.ResponseWriter, r *http.Request, o AnswerOptions) *Answer {
+func (c *Core) newAnswer(w http.ResponseWriter, r *http.Request, o AnswerOptions) *Answer {
 	a := &Answer{
 		core: c, w: w, r: r, transport: o.Transport, accepts: o.Accepts, batch: o.Batch, head: o.Head, gone: o.Gone, session: o.Session,
 	}
 	a.responses = a.first[:0]
+	return a
+}
+
+// NewAnswer begins an answer to what runs in the handler. Run or Finish must follow.
+func (c *Core) NewAnswer(w http.ResponseWriter, r *http.Request, o AnswerOptions) *Answer {
+	a := c.newAnswer(w, r, o)
 	switch {
 	case !a.accepts.JSON:
-		go a.serve(a.open())
+		go a.write(a.open())
 	case a.accepts.Stream && !o.Immediate:
 		a.timer = time.AfterFunc(patience, func() {
 			if out := a.open(); out != nil {
-				a.serve(out)
+				a.write(out)
 			}
 		})
 	}
 	return a
 }
 
+// Run runs the only call that is answered, and returns when its answer is written.
+func (a *Answer) Run(ctx context.Context, call *engine.Call) {
+	defer a.abandon()
+	call.Run(ctx, a)
+	a.Finish(ctx)
+}
+
+// abandon ends the stream of an answer that is not finished: its call has panicked. It
+// reports whether there is one.
+func (a *Answer) abandon() bool {
+	a.mu.Lock()
+	out, finished := a.out, a.finished
+	a.finished = true
+	a.mu.Unlock()
+	if out == nil || finished {
+		return false
+	}
+	if a.reply != nil {
+		a.reply.Finish()
+	}
+	out.Close(stream.WriteFailed)
+	return true
+}
+
 // open makes a stream of the answer. It returns nil if it was one already, or
-// is finished. Who gets an outbox must serve it.
+// is finished. Who gets an outbox must write it.
 func (a *Answer) open() *stream.Outbox {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.out != nil || a.finished {
 		return nil
 	}
-	a.out, a.served = a.core.NewOutbox(), make(chan struct{})
+	a.out = a.core.NewOutbox()
+	if a.served == nil {
+		a.served = make(chan struct{})
+	}
 	if a.session != nil {
 		a.reply = a.session.NewReply(a.out)
 	}
 	return a.out
 }
 
-// serve owns the ResponseWriter until the stream has ended.
-func (a *Answer) serve(out *stream.Outbox) {
-	defer close(a.served)
-	a.write(out)
-}
-
-// write is serve for who waits itself.
+// write owns the ResponseWriter until the stream has ended, or needs it no more.
 func (a *Answer) write(out *stream.Outbox) {
 	options := a.core.StreamOptions(a.transport)
 	options.Head = a.head
 	if a.reply != nil {
 		options.First, options.Log = a.reply.Prime(), a.reply
-		defer a.reply.Detach(out)
 	}
-	if reason := stream.Serve(a.w, a.r, out, options); reason != stream.Completed && a.gone != nil {
-		a.gone()
-	}
+	w, r := a.w, a.r
+	a.w, a.r = nil, nil
+	a.core.host.Answer(w, r, out, options, func(reason stream.CloseReason) {
+		if a.reply != nil {
+			a.reply.Detach(out)
+		}
+		if reason != stream.Completed && a.gone != nil {
+			a.gone()
+		}
+		close(a.served)
+	})
 }
 
 // Send implements engine.Sink.
@@ -135,12 +173,15 @@ func (a *Answer) Send(ctx context.Context, m engine.Message) error {
 	}
 	a.mu.Unlock()
 	if out == nil {
-		if out = a.open(); out != nil {
-			go a.serve(out)
-		} else {
+		switch out = a.open(); {
+		case out == nil:
 			a.mu.Lock()
 			out = a.out
 			a.mu.Unlock()
+		case a.form != nil:
+			a.form <- out
+		default:
+			go a.write(out)
 		}
 	}
 	if out == nil {
@@ -169,7 +210,12 @@ func (a *Answer) Finish(ctx context.Context) {
 	responses := a.responses
 	a.mu.Unlock()
 	if out == nil {
-		a.finishJSON(responses)
+		if a.form == nil {
+			a.finishJSON(responses)
+			return
+		}
+		a.form <- nil
+		<-a.served
 		return
 	}
 	for _, data := range responses {
@@ -187,9 +233,10 @@ func (a *Answer) finishJSON(responses [][]byte) {
 	if len(responses) == 0 {
 		// All requests were cancelled and get no response: a stream without an
 		// event says so.
-		if out := a.core.NewOutbox(); a.accepts.Stream {
+		if a.accepts.Stream {
+			out := a.core.NewOutbox()
 			out.Close(stream.Completed)
-			a.write(out)
+			stream.Serve(a.w, a.r, out, a.core.StreamOptions(a.transport))
 			return
 		}
 		a.w.WriteHeader(http.StatusNoContent)

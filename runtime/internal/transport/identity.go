@@ -26,8 +26,10 @@ type request struct {
 	// by can tell again who sends the request, and found it in generation.
 	by         auth.Authenticator
 	generation uint64
+	// ended is called at the end of the request, or, if that is outlived, of its call.
+	ended func()
 	// forwarded says that the client's socket is another replica's.
-	forwarded bool
+	forwarded, outlived bool
 }
 
 // Value implements context.Context.
@@ -48,6 +50,32 @@ func requestOf(ctx context.Context) *request {
 // log lines in its course; see LogAttrs. The session may be empty.
 func WithRequest(ctx context.Context, id, session string) context.Context {
 	return &request{Context: ctx, id: id, session: session}
+}
+
+// OnEnd has ended called by End, in the request of a context, which must be
+// WithRequest's and not shared yet.
+func OnEnd(ctx context.Context, ended func()) {
+	if r := requestOf(ctx); r != nil {
+		r.ended = ended
+	}
+}
+
+// End is called when the handler of a request returns. A call that outlives that ends
+// the request later.
+func End(ctx context.Context) {
+	if r := requestOf(ctx); r != nil && r.ended != nil && !r.outlived {
+		r.ended()
+	}
+}
+
+// outlive takes over what End does, which the caller's call of end does once then.
+func outlive(ctx context.Context) (end func()) {
+	r := requestOf(ctx)
+	if r == nil || r.ended == nil {
+		return func() {}
+	}
+	r.outlived = true
+	return r.ended
 }
 
 // MarkForwarded notes that a peer forwards a request, in its context, which must be

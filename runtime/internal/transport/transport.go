@@ -137,7 +137,7 @@ func (c *Core) Leave() {
 // Leaving reports whether Leave was called.
 func (c *Core) Leaving() bool { return c.leaving.Load() }
 
-// Go runs a call that outlives its request. Wait waits for it.
+// Go runs a call that outlives its request. Wait waits for it. See Outlive.
 func (c *Core) Go(run func()) { c.calls.Go(run) }
 
 // Wait waits for all calls that were started by Go.

@@ -85,6 +85,9 @@ func New(plan *config.HTTPPlan, o Options) *Executor {
 	return e
 }
 
+// Streams implements tool.Streamer.
+func (e *Executor) Streams() bool { return e.plan.Stream != "" }
+
 // newTransport returns the pool of one tool: as many idle connections as calls,
 // so that none is dialed twice, no proxy from the environment, and every dial
 // guarded.

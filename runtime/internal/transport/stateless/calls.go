@@ -19,24 +19,38 @@ var errRevoked = errors.New("the caller's credentials were revoked")
 type running struct {
 	principal string
 	cancel    context.CancelCauseFunc
+	revoked   bool
 }
 
 // calls are those that run, of which no session knows.
 type calls struct {
-	mu      sync.Mutex // guards running
+	mu      sync.Mutex // guards running, and what is in it
 	running map[*running]struct{}
 }
 
-// begin adds a call of a principal. The function that it returns takes it away.
-func (c *calls) begin(principal string, cancel context.CancelCauseFunc) (end func()) {
+// begin adds a call of a principal. end must follow.
+func (c *calls) begin(principal string, cancel context.CancelCauseFunc) *running {
 	call := &running{principal: principal, cancel: cancel}
 	c.mu.Lock()
 	c.running[call] = struct{}{}
 	c.mu.Unlock()
-	return func() {
-		c.mu.Lock()
-		delete(c.running, call)
-		c.mu.Unlock()
+	return call
+}
+
+// end takes a call away.
+func (c *calls) end(call *running) {
+	c.mu.Lock()
+	delete(c.running, call)
+	c.mu.Unlock()
+}
+
+// pass has a call that was begun cancelled in another way from now on.
+func (c *calls) pass(call *running, cancel context.CancelCauseFunc) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	call.cancel = cancel
+	if call.revoked {
+		cancel(errRevoked)
 	}
 }
 
@@ -52,6 +66,7 @@ func (t *Transport) Revoke(principals []string) {
 	defer t.calls.mu.Unlock()
 	for call := range t.calls.running {
 		if slices.Contains(principals, call.principal) {
+			call.revoked = true
 			call.cancel(errRevoked)
 		}
 	}

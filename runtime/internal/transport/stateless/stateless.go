@@ -45,8 +45,15 @@ func (t *Transport) RefuseMethod(w http.ResponseWriter, r *http.Request) {
 }
 
 // Post serves POST with a body that was read already. Mcp-Session-Id and
-// Last-Event-ID mean nothing here and are ignored.
-func (t *Transport) Post(w http.ResponseWriter, r *http.Request, body []byte) {
+// Last-Event-ID mean nothing here and are ignored. forget is called once, when nothing
+// refers to the body any more, which may be after Post has returned.
+func (t *Transport) Post(w http.ResponseWriter, r *http.Request, body []byte, forget func()) {
+	outlived := false
+	defer func() {
+		if !outlived {
+			forget()
+		}
+	}()
 	accepts := transport.ParseAccept(r.Header)
 	if !accepts.JSON && !accepts.Stream {
 		t.core.RefuseAccept(w, r, "application/json and text/event-stream")
@@ -54,8 +61,12 @@ func (t *Transport) Post(w http.ResponseWriter, r *http.Request, body []byte) {
 	}
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
-	end := t.calls.begin(transport.Principal(ctx).Key, cancel)
-	defer end()
+	running := t.calls.begin(transport.Principal(ctx).Key, cancel)
+	defer func() {
+		if !outlived {
+			t.calls.end(running)
+		}
+	}()
 	call, err := t.core.Accept(ctx, r, engine.Input{
 		Message: body, Era: engine.EraStateless, Version: r.Header.Get("Mcp-Protocol-Version"), Hints: hints(r.Header),
 	})
@@ -63,6 +74,12 @@ func (t *Transport) Post(w http.ResponseWriter, r *http.Request, body []byte) {
 		if !t.core.RefusedCredentials(w, r, err) {
 			t.refuse(w, r, transport.EngineError(err))
 		}
+		return
+	}
+	answer := transport.AnswerOptions{Transport: name, Accepts: accepts, Immediate: call.Immediate(), Gone: func() { cancel(nil) }}
+	if call.Streams() {
+		outlived = true
+		t.outlive(w, r, call, answer, running, forget)
 		return
 	}
 	defer call.Release()
@@ -77,12 +94,21 @@ func (t *Transport) Post(w http.ResponseWriter, r *http.Request, body []byte) {
 		}
 		t.listen(w, r, call.Subscription())
 	default:
-		answer := t.core.NewAnswer(w, r, transport.AnswerOptions{
-			Transport: name, Accepts: accepts, Immediate: call.Immediate(), Gone: func() { cancel(nil) },
-		})
-		call.Run(ctx, answer)
-		answer.Finish(ctx)
+		t.core.NewAnswer(w, r, answer).Run(ctx, call)
 	}
+}
+
+// outlive answers with a call that may go on when the handler has returned: until its
+// client hangs up, or its caller is revoked.
+func (t *Transport) outlive(w http.ResponseWriter, r *http.Request, call *engine.Call, o transport.AnswerOptions, running *running, forget func()) {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(r.Context()))
+	t.calls.pass(running, cancel)
+	o.Gone = func() { cancel(nil) }
+	t.core.Outlive(ctx, w, r, call, o, func() {
+		cancel(nil)
+		t.calls.end(running)
+		forget()
+	})
 }
 
 // statuses are those of errors that are not bad requests.

@@ -42,7 +42,7 @@ func TestASessionThatHasJustMovedIsNotUnknown(t *testing.T) {
 	} {
 		for method, serve := range map[string]http.HandlerFunc{
 			http.MethodGet: s.Stream, http.MethodDelete: s.Delete,
-			http.MethodPost: func(w http.ResponseWriter, r *http.Request) { s.Post(w, r, []byte(`{}`)) },
+			http.MethodPost: func(w http.ResponseWriter, r *http.Request) { s.Post(w, r, []byte(`{}`), func() {}) },
 		} {
 			w, r := httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), method, "/mcp", nil)
 			r.Header.Set(sessionHeader, tt.id)

@@ -23,8 +23,35 @@ type post struct {
 	t       *Transport
 	w       http.ResponseWriter
 	r       *http.Request
-	session *session.Session // nil if the request names none
+	session *session.Session // in use; nil if the request names none
 	accepts transport.Accepts
+	// forget releases the body.
+	forget func()
+	// outlived says that a call has taken over what done does.
+	outlived bool
+}
+
+// done is called when the handler ends.
+func (p *post) done() {
+	if !p.outlived {
+		end(p.session, p.forget)
+	}
+}
+
+// end gives back what a request or its call has used.
+func end(s *session.Session, forget func()) {
+	if s != nil {
+		s.Unuse()
+	}
+	forget()
+}
+
+// outlive gives what ends the call that goes on when the handler has returned. It
+// must not keep anything else of the request.
+func (p *post) outlive() (ended func()) {
+	p.outlived = true
+	s, forget := p.session, p.forget
+	return func() { end(s, forget) }
 }
 
 // single answers a body of one message.
@@ -43,7 +70,11 @@ func (p *post) single(message []byte) {
 		p.answerError(e)
 		return
 	}
-	defer call.Release()
+	defer func() {
+		if !p.outlived {
+			call.Release()
+		}
+	}()
 	var head http.Header
 	if p.session == nil && call.Session() != nil {
 		if !p.t.core.AdmitSession(p.w, p.r) {
@@ -66,11 +97,14 @@ func (p *post) single(message []byte) {
 		p.t.core.WriteJSON(p.w, p.r, http.StatusAccepted, nil)
 		return
 	}
-	answer := p.t.core.NewAnswer(p.w, p.r, transport.AnswerOptions{
+	options := transport.AnswerOptions{
 		Transport: name, Accepts: p.accepts, Head: head, Immediate: call.Immediate(), Session: p.session,
-	})
-	call.Run(ctx, answer)
-	answer.Finish(ctx)
+	}
+	if call.Streams() {
+		p.t.core.Outlive(ctx, p.w, p.r, call, options, p.outlive())
+		return
+	}
+	p.t.core.NewAnswer(p.w, p.r, options).Run(ctx, call)
 }
 
 // answerError answers a request that was not accepted: with status 200, since

@@ -108,10 +108,12 @@ func (t *Transport) Delete(w http.ResponseWriter, r *http.Request) {
 	t.core.WriteJSON(w, r, http.StatusNoContent, nil)
 }
 
-// Post serves POST with a body that was read already.
-func (t *Transport) Post(w http.ResponseWriter, r *http.Request, body []byte) {
-	accepts := transport.ParseAccept(r.Header)
-	if !accepts.JSON && !accepts.Stream {
+// Post serves POST with a body that was read already. forget is called once, when
+// nothing refers to the body any more, which may be after Post has returned.
+func (t *Transport) Post(w http.ResponseWriter, r *http.Request, body []byte, forget func()) {
+	p := &post{t: t, w: w, r: r, accepts: transport.ParseAccept(r.Header), forget: forget}
+	defer p.done()
+	if !p.accepts.JSON && !p.accepts.Stream {
 		t.core.RefuseAccept(w, r, "application/json and text/event-stream")
 		return
 	}
@@ -124,9 +126,8 @@ func (t *Transport) Post(w http.ResponseWriter, r *http.Request, body []byte) {
 			t.core.RefuseSession(w, r, err)
 			return
 		}
-		defer s.Unuse()
+		p.session = s
 	}
-	p := &post{t: t, w: w, r: r, session: s, accepts: accepts}
 	if !engine.IsBatch(body) {
 		p.single(body)
 		return
