@@ -5,6 +5,7 @@ package app
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -105,25 +106,81 @@ type backend struct {
 	*httptest.Server
 	began  chan struct{}
 	finish chan struct{}
+	// streams has it say much before: the answer to a client's POST is a stream that
+	// outlives its handler then.
+	streams bool
 }
 
-func newBackend(t *testing.T) *backend {
+func newBackend(t *testing.T, streams bool) *backend {
 	t.Helper()
-	b := &backend{began: make(chan struct{}, 16), finish: make(chan struct{})}
+	b := &backend{began: make(chan struct{}, 16), finish: make(chan struct{}), streams: streams}
 	b.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		before, after := "", ""
+		if streams {
+			w.Header().Set("Content-Type", "text/event-stream")
+			before, after = "data: ", "\n\n"
+			for range events {
+				_, _ = io.WriteString(w, before+strings.Repeat("x", 1<<10)+after)
+			}
+			_ = http.NewResponseController(w).Flush()
+		}
 		b.began <- struct{}{}
 		select {
 		case <-b.finish:
 		case <-r.Context().Done():
 		}
-		_, _ = io.WriteString(w, "finished")
+		_, _ = io.WriteString(w, before+"finished"+after)
 	}))
 	t.Cleanup(b.Close)
 	return b
 }
 
+// events are so many that they do not stay with net/http.
+const events = 60
+
 func (b *backend) configuration() string {
-	return strings.Replace(hello, "  static: {content: [{text: \"${arguments.message}\"}]}", "  http: {url: \""+b.URL+"/\"}", 1)
+	response := ""
+	if b.streams {
+		response = ", response: {stream: SSE}"
+	}
+	return strings.Replace(hello, "  static: {content: [{text: \"${arguments.message}\"}]}", "  http: {url: \""+b.URL+"/\""+response+"}", 1)
+}
+
+// call calls the tool, and returns when the backend waits and the client has all that
+// came before.
+func (b *backend) call(t *testing.T, f face, url string) <-chan called {
+	t.Helper()
+	told := make(chan struct{}) // Closed with the last progress: others may have given way to it.
+	client := mcp.NewClient(&mcp.Implementation{Name: "test", Version: "1"}, &mcp.ClientOptions{
+		ProgressNotificationHandler: func(_ context.Context, r *mcp.ProgressNotificationClientRequest) {
+			if r.Params.Progress == events {
+				close(told)
+			}
+		},
+	})
+	session, err := client.Connect(t.Context(), f.transport(url), &mcp.ClientSessionOptions{ProtocolVersion: f.version})
+	if err != nil {
+		t.Fatalf("Connect = %v", err)
+	}
+	t.Cleanup(func() { session.Close() })
+	answers := make(chan called, 1)
+	params := &mcp.CallToolParams{Name: "echo", Arguments: map[string]any{"message": "x"}}
+	params.SetProgressToken("p")
+	go func() {
+		result, err := session.CallTool(t.Context(), params)
+		answers <- called{result, err}
+	}()
+	<-b.began
+	if b.streams {
+		<-told
+	}
+	return answers
+}
+
+// called is what a call has returned.
+type called struct {
+	result *mcp.CallToolResult
+	err    error
 }
 
 func get(t *testing.T, url string) (status int, body string) {
@@ -144,39 +201,39 @@ func get(t *testing.T, url string) (status int, body string) {
 	return response.StatusCode, string(data)
 }
 
+// eachCall runs a test for each way in which a client calls, of tools that stream too.
+func eachCall(t *testing.T, run func(t *testing.T, b *backend, f face)) {
+	t.Helper()
+	for _, f := range faces() {
+		for _, streams := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, streams %v", f.name, streams), func(t *testing.T) {
+				t.Parallel()
+				run(t, newBackend(t, streams), f)
+			})
+		}
+	}
+}
+
 func TestLeavingFinishesCallsOnEveryTransport(t *testing.T) {
 	t.Parallel()
-	for _, f := range faces() {
-		t.Run(f.name, func(t *testing.T) {
-			t.Parallel()
-			b := newBackend(t)
-			r := start(t, b.configuration())
-			if status, body := get(t, r.admin+"/readyz"); status != 200 {
-				t.Errorf("/readyz: %d %s", status, body)
-			}
-			session, _ := connect(t, f, r.url)
-			type answer struct {
-				result *mcp.CallToolResult
-				err    error
-			}
-			answers := make(chan answer, 1)
-			go func() {
-				result, err := session.CallTool(t.Context(), &mcp.CallToolParams{Name: "echo", Arguments: map[string]any{"message": "x"}})
-				answers <- answer{result, err}
-			}()
-			<-b.began
-			r.cancel()
-			r.untilLeaving(t)
-			close(b.finish)
-			got := <-answers
-			if got.err != nil || got.result.Content[0].(*mcp.TextContent).Text != "finished" {
-				t.Errorf("the call that ran: %+v, %v", got.result, got.err)
-			}
-			if err := r.end(t); err != nil {
-				t.Errorf("Run = %v", err)
-			}
-		})
-	}
+	eachCall(t, func(t *testing.T, b *backend, f face) {
+		t.Helper()
+		r := start(t, b.configuration())
+		if status, body := get(t, r.admin+"/readyz"); status != 200 {
+			t.Errorf("/readyz: %d %s", status, body)
+		}
+		answers := b.call(t, f, r.url)
+		r.cancel()
+		r.untilLeaving(t)
+		close(b.finish)
+		got := <-answers
+		if got.err != nil || !strings.HasSuffix(got.result.Content[0].(*mcp.TextContent).Text, "finished") {
+			t.Errorf("the call that ran: %+v, %v", got.result, got.err)
+		}
+		if err := r.end(t); err != nil {
+			t.Errorf("Run = %v", err)
+		}
+	})
 }
 
 // Before anything is refused, clients are led away from the connections that they keep.
@@ -230,31 +287,21 @@ func (r *running) untilLeaving(t *testing.T) {
 
 func TestCallsThatDoNotEndAreCut(t *testing.T) {
 	t.Parallel()
-	for _, f := range faces() {
-		t.Run(f.name, func(t *testing.T) {
-			t.Parallel()
-			b := newBackend(t)
-			r := start(t, b.configuration())
-			session, _ := connect(t, f, r.url)
-			failed := make(chan error, 1)
-			go func() {
-				_, err := session.CallTool(t.Context(), &mcp.CallToolParams{Name: "echo", Arguments: map[string]any{"message": "x"}})
-				failed <- err
-			}()
-			<-b.began
-			began := time.Now()
-			r.cancel()
-			if err := r.end(t); err != nil {
-				t.Errorf("Run = %v", err)
-			}
-			// The call timeout and the endgame, on a busy machine.
-			if took := time.Since(began); took > 10*time.Second {
-				t.Errorf("leaving took %v", took)
-			}
-			session.Close()
-			if err := <-failed; err == nil {
-				t.Error("the call was answered")
-			}
-		})
-	}
+	eachCall(t, func(t *testing.T, b *backend, f face) {
+		t.Helper()
+		r := start(t, b.configuration())
+		answers := b.call(t, f, r.url)
+		began := time.Now()
+		r.cancel()
+		if err := r.end(t); err != nil {
+			t.Errorf("Run = %v", err)
+		}
+		// The call timeout and the endgame, on a busy machine.
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("leaving took %v", took)
+		}
+		if got := <-answers; got.err == nil {
+			t.Error("the call was answered")
+		}
+	})
 }

@@ -228,7 +228,7 @@ func TestAnyReplicaServesAnySession(t *testing.T) {
 // then the one that took its session over does.
 func TestAnOwnerThatLeavesStillAnswers(t *testing.T) {
 	t.Parallel()
-	b := newBackend(t)
+	b := newBackend(t, false)
 	two := newReplicas(t, 2, b.configuration())
 	two[0].drain = &Drain{Settle: time.Millisecond, Window: 20 * time.Millisecond, CallTimeout: patience}
 	for _, r := range two {

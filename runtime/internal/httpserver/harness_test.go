@@ -128,6 +128,10 @@ type worldOptions struct {
 	streams  int
 	sessions session.Options
 	auth     auth.Authenticator
+	observer engine.Observer
+	budget   *limit.Bytes
+	// returned, if set, gets a value when a handler returns.
+	returned chan struct{}
 }
 
 // byName lets everybody in under the name in X-Who, "panic" crashes.
@@ -171,13 +175,13 @@ func newWorld(t *testing.T, o worldOptions) *world {
 	w.limits = limit.New(limit.Config{Calls: 100, CallsPerPrincipal: 50, Streams: o.streams})
 	w.engine = engine.New(engine.Options{
 		Catalog: w.catalog(t, "one"), Policy: auth.Policy{AllowByDefault: true}, Info: engine.Info{Name: "test", Version: "1"},
-		Limits: w.limits, Logger: logger,
+		Limits: w.limits, Logger: logger, Observer: o.observer,
 	})
 	w.sessions = session.New(session.NewSealer("uid", keyring.Ring{}, session.Owner{}), o.sessions, nil)
 	h := newHarbour(t)
 	w.core = transport.New(transport.Options{
 		Engine: w.engine, Sessions: w.sessions, Streams: w.limits, Settings: settings, Logger: logger, Observer: w,
-		Host: h.host,
+		Host: h.host, Budget: o.budget,
 	})
 	w.stateless = stateless.New(w.core)
 	w.handler = httpserver.New(httpserver.Options{
@@ -185,7 +189,12 @@ func newWorld(t *testing.T, o worldOptions) *world {
 		Auth: o.auth, Logger: logger, Access: o.access,
 	})
 	server := httptest.NewUnstartedServer(nil)
-	server.Config = httpserver.NewServer(t.Context(), w.handler, logger)
+	server.Config = httpserver.NewServer(t.Context(), http.HandlerFunc(func(writer http.ResponseWriter, r *http.Request) {
+		if o.returned != nil {
+			defer func() { o.returned <- struct{}{} }()
+		}
+		w.handler.ServeHTTP(writer, r)
+	}), logger)
 	h.park(server)
 	server.Start()
 	w.url = server.URL

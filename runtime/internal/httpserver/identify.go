@@ -70,9 +70,9 @@ func (h *Handler) identify(next http.Handler, writer http.ResponseWriter, r *htt
 	head["X-Content-Type-Options"] = noSniff
 	head["Referrer-Policy"] = noReferrer
 	r = r.WithContext(transport.WithRequest(r.Context(), id, transport.SessionID(r)))
-	transport.OnEnd(r.Context(), h.ended)
+	transport.OnEnd(r, h.ended)
 	h.count(1)
-	defer transport.End(r.Context())
+	defer transport.End(r)
 	defer h.done(w, r, time.Now())
 	next.ServeHTTP(w, r)
 }

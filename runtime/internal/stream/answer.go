@@ -24,12 +24,12 @@ const (
 // request after it: one that was taken over is given back at the end. What the client
 // sends meanwhile is that request, and is kept for then.
 func (h *Host) Answer(w http.ResponseWriter, r *http.Request, out *Outbox, opts Options, ended func(CloseReason)) {
-	s := newPlain(w, r, out, opts.withDefaults())
+	s := newPlain(w, out, opts.withDefaults())
 	if h.poller != nil && takeable(r) && r.ProtoAtLeast(1, 1) {
-		s.mover = &mover{host: h, ended: ended, timer: time.NewTimer(h.brief)}
+		s.mover = &mover{host: h, ended: ended, close: r.Close, timer: time.NewTimer(h.brief)}
 		defer s.mover.timer.Stop()
 	}
-	if !s.serve() {
+	if !s.serve(r) {
 		ended(out.Reason())
 	}
 }
@@ -41,6 +41,7 @@ var errMoved = errors.New("the stream has moved")
 type mover struct {
 	host  *Host
 	ended func(CloseReason)
+	close bool // the client wants the connection closed
 	timer *time.Timer
 	due   bool // the timer has fired
 	sent  int  // bytes
@@ -77,8 +78,9 @@ func (s *plain) move(b *batch) bool {
 		m.host.open.Done()
 		return false
 	}
-	l := &lean{host: m.host, out: s.out, answer: newAnswer(s, buffered.Reader), opts: s.opts, ended: m.ended}
+	l := &lean{host: m.host, out: s.out, answer: newAnswer(buffered.Reader), opts: s.opts, ended: m.ended}
 	l.opts.Head, l.opts.First = nil, nil
+	l.answer.keep = !m.close && s.w.Header().Get("Connection") != "close"
 	l.began = m.host.now() - time.Since(s.began)
 	err = l.adopt(conn)
 	s.out.attach(l)
@@ -104,8 +106,8 @@ type answer struct {
 	ahead  []byte      // what the client had sent after its request
 }
 
-func newAnswer(s *plain, read *bufio.Reader) *answer {
-	a := &answer{keep: !s.r.Close && s.w.Header().Get("Connection") != "close"}
+func newAnswer(read *bufio.Reader) *answer {
+	a := &answer{}
 	if n := read.Buffered(); n > 0 {
 		ahead, _ := read.Peek(n)
 		a.ahead = bytes.Clone(ahead)

@@ -80,7 +80,7 @@ func (o *Options) appendFirst(dst []byte) []byte {
 // more will be written; out is closed then. What was sent before Serve began
 // is written too.
 func Serve(w http.ResponseWriter, r *http.Request, out *Outbox, opts Options) CloseReason {
-	newPlain(w, r, out, opts.withDefaults()).serve()
+	newPlain(w, out, opts.withDefaults()).serve(r)
 	return out.Reason()
 }
 
@@ -98,7 +98,6 @@ func plainReason(r *http.Request, err error) CloseReason {
 // plain is the writer that keeps a handler's goroutine and its ResponseWriter.
 type plain struct {
 	w       http.ResponseWriter
-	r       *http.Request
 	control *http.ResponseController
 	out     *Outbox
 	opts    Options
@@ -111,33 +110,33 @@ type plain struct {
 	mover *mover
 }
 
-func newPlain(w http.ResponseWriter, r *http.Request, out *Outbox, opts Options) *plain {
+func newPlain(w http.ResponseWriter, out *Outbox, opts Options) *plain {
 	return &plain{
-		w: w, r: r, control: http.NewResponseController(w), out: out, opts: opts, began: time.Now(),
+		w: w, control: http.NewResponseController(w), out: out, opts: opts, began: time.Now(),
 		ready: make(chan struct{}, 1), quiet: time.NewTimer(opts.Heartbeat),
 	}
 }
 
 // serve returns when nothing more will be written, or when the stream was moved:
 // it has another writer then.
-func (s *plain) serve() (moved bool) {
+func (s *plain) serve(r *http.Request) (moved bool) {
 	defer s.quiet.Stop()
 	err := s.begin()
 	s.opts.Observer.StreamOpened(s.opts.Transport)
 	if err == nil {
 		s.out.attach(s)
 		s.start(false)
-		err = s.loop()
+		err = s.loop(r.Context())
 	}
 	if errors.Is(err, errMoved) {
 		return true
 	}
 	if err != nil {
-		s.out.Close(plainReason(s.r, err))
+		s.out.Close(plainReason(r, err))
 	}
 	s.out.drop()
 	reason := s.out.Reason()
-	if reason == WriteTimeout {
+	if reason == WriteTimeout || reason == WriteFailed {
 		s.cut()
 	}
 	s.opts.Observer.StreamClosed(s.opts.Transport, reason, time.Since(s.began))
@@ -162,8 +161,7 @@ func (s *plain) begin() error {
 	return s.write(s.opts.appendFirst(nil), true)
 }
 
-func (s *plain) loop() error {
-	ctx := s.r.Context()
+func (s *plain) loop(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
@@ -235,8 +233,9 @@ func (s *plain) writeBatch(b *batch) error {
 	return nil
 }
 
-// cut ends the connection of a client that does not read. Its handler may still have
-// a call to see to, and net/http would keep the connection until then. Over HTTP/2
+// cut ends the connection of a client that does not read, or cannot get the rest. Its
+// handler may still have a call to see to, and net/http would keep the connection until
+// then, or say that it was all. Over HTTP/2
 // others share it: there the deadline has ended the stream.
 func (s *plain) cut() {
 	conn, _, err := s.control.Hijack()

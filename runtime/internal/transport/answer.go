@@ -115,6 +115,7 @@ func (a *Answer) abandon() bool {
 		a.reply.Finish()
 	}
 	out.Close(stream.WriteFailed)
+	<-a.served
 	return true
 }
 

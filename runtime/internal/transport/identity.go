@@ -52,30 +52,30 @@ func WithRequest(ctx context.Context, id, session string) context.Context {
 	return &request{Context: ctx, id: id, session: session}
 }
 
-// OnEnd has ended called by End, in the request of a context, which must be
-// WithRequest's and not shared yet.
-func OnEnd(ctx context.Context, ended func()) {
-	if r := requestOf(ctx); r != nil {
-		r.ended = ended
+// OnEnd has ended called by End, for a request whose context is WithRequest's and not
+// shared yet.
+func OnEnd(r *http.Request, ended func()) {
+	if known := requestOf(r.Context()); known != nil {
+		known.ended = ended
 	}
 }
 
 // End is called when the handler of a request returns. A call that outlives that ends
 // the request later.
-func End(ctx context.Context) {
-	if r := requestOf(ctx); r != nil && r.ended != nil && !r.outlived {
-		r.ended()
+func End(r *http.Request) {
+	if known := requestOf(r.Context()); known != nil && known.ended != nil && !known.outlived {
+		known.ended()
 	}
 }
 
-// outlive takes over what End does, which the caller's call of end does once then.
-func outlive(ctx context.Context) (end func()) {
-	r := requestOf(ctx)
-	if r == nil || r.ended == nil {
+// outlive gives what the caller has to call once instead of End.
+func outlive(r *http.Request) (end func()) {
+	known := requestOf(r.Context())
+	if known == nil || known.ended == nil {
 		return func() {}
 	}
-	r.outlived = true
-	return r.ended
+	known.outlived = true
+	return known.ended
 }
 
 // MarkForwarded notes that a peer forwards a request, in its context, which must be

@@ -21,7 +21,7 @@ import (
 func (c *Core) Outlive(ctx context.Context, w http.ResponseWriter, r *http.Request, call *engine.Call, o AnswerOptions, ended func()) {
 	a := c.newAnswer(w, r, o)
 	a.form, a.served = make(chan *stream.Outbox, 1), make(chan struct{})
-	end := outlive(r.Context())
+	end := outlive(r)
 	c.Go(func() {
 		defer end()
 		defer ended()
@@ -88,6 +88,6 @@ func (a *Answer) contain(ctx context.Context) {
 	if !a.abandon() {
 		a.failed = true
 		a.form <- nil
+		<-a.served
 	}
-	<-a.served
 }
