@@ -69,7 +69,8 @@ func (l *line) insert(i int, e *entry) {
 func (l *line) cut(behind bool) (first, rest *line, size int) {
 	all, part := most, chunk
 	if behind {
-		all, part = modest, modest
+		all = modest - framing // What frames them as one takes its part.
+		part = all
 	}
 	n := l.within(all)
 	if n < len(l.entries) {
