@@ -53,7 +53,8 @@ func (l *lean) CloseIdleConnections() {
 }
 
 // RoundTrip implements http.RoundTripper. errors.Is finds the context's error in
-// what a call returns whose context has ended, also in the middle of the body.
+// what a call returns whose context has ended, also in the middle of the body. Only
+// the response of a redirect has its Request.
 func (l *lean) RoundTrip(request *http.Request) (*http.Response, error) {
 	for fresh := false; ; fresh = true {
 		if !suits(request) {
@@ -71,7 +72,7 @@ func (l *lean) RoundTrip(request *http.Request) (*http.Response, error) {
 			}
 			if err == nil {
 				if l.unpack {
-					unpack(response)
+					unpack(request, response)
 				}
 				return response, nil
 			}
@@ -99,8 +100,8 @@ func (l *lean) attempt(request *http.Request, message *bytes.Buffer, fresh bool)
 	if err == nil {
 		return response, false, nil
 	}
-	if ctx.Err() != nil {
-		return nil, false, ended(ctx)
+	if why := ended(ctx); why != nil {
+		return nil, false, why
 	}
 	return nil, c.reused && !c.heard && (!c.wrote || replayable(request)), err
 }
@@ -108,8 +109,8 @@ func (l *lean) attempt(request *http.Request, message *bytes.Buffer, fresh bool)
 // connect takes a connection that was kept, unless it must be a fresh one, or dials.
 func (l *lean) connect(request *http.Request, fresh bool) (*conn, error) {
 	ctx, host := request.Context(), request.URL.Host
-	if ctx.Err() != nil {
-		return nil, ended(ctx)
+	if why := ended(ctx); why != nil {
+		return nil, why
 	}
 	trace := httptrace.ContextClientTrace(ctx)
 	if trace != nil && trace.GetConn != nil {
@@ -129,8 +130,8 @@ func (l *lean) connect(request *http.Request, fresh bool) (*conn, error) {
 			c, err = newConn(dialed, host, l)
 		}
 		if err != nil {
-			if ctx.Err() != nil {
-				return nil, ended(ctx)
+			if why := ended(ctx); why != nil {
+				return nil, why
 			}
 			return nil, err
 		}
@@ -141,7 +142,8 @@ func (l *lean) connect(request *http.Request, fresh bool) (*conn, error) {
 	return c, nil
 }
 
-// ended is why a context has ended: its error, and its cause if that says more.
+// ended is why a context has ended: its error, and its cause if that says more; nil
+// if it has not.
 func ended(ctx context.Context) error {
 	err, cause := ctx.Err(), context.Cause(ctx)
 	if errors.Is(cause, err) {

@@ -106,7 +106,11 @@ func (c *conn) exchange(request *http.Request, message *bytes.Buffer) (*http.Res
 	if response.Body == http.NoBody {
 		c.end(keep)
 	} else {
-		response.Body = &leanBody{from: response.Body, conn: c, request: request, keep: keep}
+		ctx := request.Context()
+		response.Body = &leanBody{from: response.Body, conn: c, keep: keep, ended: func() error { return ended(ctx) }}
+	}
+	if response.StatusCode < 300 || response.StatusCode >= 400 {
+		response.Request = nil // Only Location needs it, and the body may take long.
 	}
 	return response, nil
 }
@@ -164,11 +168,12 @@ func (c *conn) end(keep bool) {
 // leanBody is the body of an answer. It gives the connection back at its end, and
 // closes it when it is closed before.
 type leanBody struct {
-	from    io.Reader // nil after the end
-	conn    *conn
-	request *http.Request
-	keep    bool
-	why     error
+	from io.Reader // nil after the end
+	conn *conn
+	keep bool
+	// ended is why the context has ended, nil if it has not.
+	ended func() error
+	why   error
 }
 
 // Read implements io.Reader.
@@ -181,8 +186,8 @@ func (b *leanBody) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	whole := errors.Is(err, io.EOF)
-	if ctx := b.request.Context(); !whole && ctx.Err() != nil {
-		err = ended(ctx)
+	if why := b.ended(); !whole && why != nil {
+		err = why
 	}
 	b.finish(whole && b.keep, err)
 	return n, err
@@ -198,6 +203,6 @@ func (b *leanBody) Close() error {
 
 func (b *leanBody) finish(keep bool, why error) {
 	c := b.conn
-	b.from, b.conn, b.why = nil, nil, why
+	b.from, b.conn, b.ended, b.why = nil, nil, nil, why
 	c.end(keep)
 }

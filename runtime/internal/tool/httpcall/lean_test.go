@@ -743,10 +743,15 @@ func TestIdleConnections(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		pool := &idleConns{limit: 2}
+		var mu sync.Mutex
 		closed := make(map[string]time.Duration)
 		began := time.Now()
 		put := func(name string) bool {
-			return pool.put(&conn{host: name, abort: func() { closed[name] = time.Since(began) }})
+			return pool.put(&conn{host: name, abort: func() {
+				mu.Lock()
+				defer mu.Unlock()
+				closed[name] = time.Since(began)
+			}})
 		}
 		if !put("a") {
 			t.Error("a is not kept")

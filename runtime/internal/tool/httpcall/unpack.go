@@ -13,8 +13,8 @@ import (
 
 // unpack has an answer unpacked that a backend compressed although it was not asked
 // to, as it is where net/http asks for it. A plan that asks itself wants no help.
-func unpack(response *http.Response) {
-	if response.Body == http.NoBody || response.Request.Header["Accept-Encoding"] != nil || !strings.EqualFold(response.Header.Get("Content-Encoding"), "gzip") {
+func unpack(request *http.Request, response *http.Response) {
+	if response.Body == http.NoBody || request.Header["Accept-Encoding"] != nil || !strings.EqualFold(response.Header.Get("Content-Encoding"), "gzip") {
 		return
 	}
 	response.Header.Del("Content-Encoding")
