@@ -70,10 +70,15 @@ func write(t *testing.T, path, text string) {
 // start runs the runtime on loopback until the test ends.
 func start(t *testing.T, text string) *running {
 	t.Helper()
-	dir := t.TempDir()
-	r := &running{file: filepath.Join(dir, "server.yaml"), ended: make(chan error, 1), swaps: make(chan error, 16)}
+	return prepare(t, text).run(t)
+}
+
+// prepare is start without the run.
+func prepare(t *testing.T, text string) *running {
+	t.Helper()
+	r := &running{file: filepath.Join(t.TempDir(), "server.yaml"), ended: make(chan error, 1), swaps: make(chan error, 16)}
 	write(t, r.file, text)
-	return r.run(t)
+	return r
 }
 
 func (r *running) run(t *testing.T) *running {
