@@ -328,6 +328,9 @@ func TestAnswerWithoutKeepAlive(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if response.ProtoMinor == 1 {
+			l.idle(t)
+		}
 		send(t, l.out, "a")
 		l.out.Close(Completed)
 		body, err := io.ReadAll(response.Body)
