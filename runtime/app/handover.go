@@ -85,62 +85,68 @@ func (h *handOver) move(ctx context.Context, s *session.Session) {
 
 // give gives a frozen session to a peer.
 func (h *handOver) give(ctx context.Context, s *session.Session, snapshot session.Snapshot) {
-	ctx, cancel := context.WithTimeout(ctx, handOverTimeout)
+	limited, cancel := context.WithTimeout(ctx, handOverTimeout)
 	defer cancel()
-	to, err := h.peers.HandOver(ctx, snapshot)
+	to, err := h.peers.HandOver(limited, snapshot)
 	if err != nil {
 		s.Thaw()
 		h.failed.Store(&err)
-		h.failedAt.Store(time.Now().UnixMilli())
+		if ctx.Err() == nil { // Else it was called off here, and tells nothing of the peers.
+			h.failedAt.Store(time.Now().UnixMilli())
+		}
 		return
 	}
 	if !h.sessions.Moved(s.Key(), to) {
-		h.peers.Withdraw(ctx, s.Key(), to)
+		h.peers.Withdraw(limited, s.Key(), to)
 		return
 	}
 	h.moved.Add(1)
 }
 
 // moveAll moves, some at a time, those of the sessions that are neither in use nor
-// listened to, or all that are not in use. It returns when each was tried once.
-func (h *handOver) moveAll(ctx context.Context, listening bool) {
-	if h.peers == nil || len(h.peers.Ready()) == 0 {
-		return
+// listened to, or all that are not in use. It returns when each was tried once, and
+// reports whether none was in use.
+func (h *handOver) moveAll(ctx context.Context, listening bool) (whole bool) {
+	if h.peers == nil {
+		return true
 	}
+	whole = true
+	ready := len(h.peers.Ready()) > 0
 	var moving errgroup.Group
 	moving.SetLimit(maxHandOvers)
 	for _, s := range h.sessions.All() {
-		if ctx.Err() != nil {
-			break
-		}
-		if !s.InUse() && (listening || !s.Listening()) {
+		switch {
+		case ctx.Err() != nil:
+		case s.InUse():
+			whole = whole && !h.sessions.Has(s.Key())
+		case ready && (listening || !s.Listening()):
 			moving.Go(func() error { h.move(ctx, s); return nil })
 		}
 	}
 	_ = moving.Wait() // No move fails.
+	return whole
 }
 
 // keepMoving moves sessions to which nobody listens, as soon as they are not in use,
 // until ctx ends.
 func (h *handOver) keepMoving(ctx context.Context) {
-	h.moveUntil(ctx, false, func() bool { return false })
+	h.moveUntil(ctx, false, func(bool) bool { return false })
 }
 
 // moveRest is keepMoving for all that is left. It returns when nothing is that might
 // still move, or ctx ends.
 func (h *handOver) moveRest(ctx context.Context) {
 	began := time.Now().UnixMilli()
-	h.moveUntil(ctx, true, func() bool {
+	h.moveUntil(ctx, true, func(whole bool) bool {
 		refused := len(h.peers.Ready()) == 0 || h.failedAt.Load() >= began
-		return !slices.ContainsFunc(h.sessions.All(), func(s *session.Session) bool {
-			return h.sessions.Has(s.Key()) && (s.InUse() || !refused)
-		})
+		return whole && refused || !slices.ContainsFunc(h.sessions.All(), func(s *session.Session) bool { return h.sessions.Has(s.Key()) })
 	})
 }
 
 // moveUntil moves sessions as soon as they are not in use, those to which nobody
-// listens or all, until ctx ends or it is done, which is asked when all were tried.
-func (h *handOver) moveUntil(ctx context.Context, listening bool, done func() bool) {
+// listens or all, until ctx ends or it is done, which is asked when all were tried that
+// were not in use, and told whether these were the whole.
+func (h *handOver) moveUntil(ctx context.Context, listening bool, done func(whole bool) bool) {
 	if h.peers == nil {
 		return
 	}
@@ -150,18 +156,27 @@ func (h *handOver) moveUntil(ctx context.Context, listening bool, done func() bo
 	var moving errgroup.Group
 	moving.SetLimit(maxHandOvers)
 	for ctx.Err() == nil {
-		h.moveAll(ctx, listening)
-		if done() {
+		if done(h.moveAll(ctx, listening)) {
 			break
 		}
 		h.giveFrozen(ctx, &moving, ticker.C)
 	}
 	h.sessions.WhenIdle(nil)
+	h.empty(ctx, &moving)
 	_ = moving.Wait() // No move fails.
+}
+
+// empty gives the rest of what freeze keeps away, or takes it back into use if ctx has
+// ended.
+func (h *handOver) empty(ctx context.Context, moving *errgroup.Group) {
 	for {
 		select {
 		case s := <-h.frozen:
-			s.Thaw()
+			if ctx.Err() != nil {
+				s.Thaw()
+				continue
+			}
+			moving.Go(func() error { h.give(ctx, s.Session, s.snapshot); return nil })
 		default:
 			return
 		}

@@ -262,6 +262,83 @@ func TestARequestThatBeginsBeforeTheMove(t *testing.T) {
 	})
 }
 
+// peerFunc is one peer that answers offers.
+type peerFunc func(ctx context.Context, s session.Snapshot) error
+
+func (peerFunc) Ready() []netip.AddrPort { return make([]netip.AddrPort, 1) }
+
+func (f peerFunc) HandOver(ctx context.Context, s session.Snapshot) (netip.AddrPort, error) {
+	return netip.MustParseAddrPort("10.0.0.8:8082"), f(ctx, s)
+}
+
+func (peerFunc) Withdraw(context.Context, session.Key, netip.AddrPort) {}
+
+// twoSessions are sessions to which nobody listens.
+func twoSessions(t *testing.T) (registry *session.Registry, first, second *session.Session) {
+	t.Helper()
+	registry = session.New(session.NewSealer("uid", keyring.Ring{}, session.Owner{}), session.Options{Max: 2, IdleTimeout: time.Hour, MaxAge: time.Hour}, nil)
+	first, err := registry.Create("alice", engine.EraStreamable, &engine.Session{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second, err = registry.Create("alice", engine.EraStreamable, &engine.Session{}); err != nil {
+		t.Fatal(err)
+	}
+	return registry, first, second
+}
+
+// An offer that this replica calls off says nothing of the peer.
+func TestAnOfferThatIsCalledOffIsNoRefusal(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		sessions, first, _ := twoSessions(t)
+		peers := peerFunc(func(ctx context.Context, _ session.Snapshot) error {
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		hand := &handOver{peers: peers, sessions: sessions, frozen: make(chan frozen, 1)}
+		ctx, cancel := context.WithCancel(t.Context())
+		var moving sync.WaitGroup
+		moving.Go(func() { hand.keepMoving(ctx) })
+		synctest.Wait()
+		cancel()
+		moving.Wait()
+		if hand.failedAt.Load() != 0 || !sessions.Has(first.Key()) {
+			t.Errorf("failed at %d, here: %t; want no failure and the session in use", hand.failedAt.Load(), sessions.Has(first.Key()))
+		}
+	})
+}
+
+// A peer that takes one session may be asked although it has refused another, which
+// was tried while the one was in use.
+func TestASessionThatWasInUseIsOfferedAfterARefusal(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		sessions, refused, used := twoSessions(t)
+		if err := used.Use(); err != nil {
+			t.Fatal(err)
+		}
+		var once sync.Once
+		peers := peerFunc(func(_ context.Context, s session.Snapshot) error {
+			if s.ID != refused.ID() {
+				return nil
+			}
+			once.Do(used.Unuse)
+			return errors.New("no room")
+		})
+		hand := &handOver{peers: peers, sessions: sessions, frozen: make(chan frozen, 1)}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		hand.moveRest(ctx)
+		if hand.moved.Load() != 1 || sessions.Has(used.Key()) || !sessions.Has(refused.Key()) {
+			t.Errorf("%d moved; here: %t and %t; want one to move and the other to stay", hand.moved.Load(), sessions.Has(used.Key()), sessions.Has(refused.Key()))
+		}
+		if ctx.Err() != nil {
+			t.Error("it did not end by itself")
+		}
+	})
+}
+
 // A stream that leads through a leaving replica to one that leaves too ends when its
 // session has moved, so that its client finds it at once.
 func TestTwoReplicasLeaveAtOnce(t *testing.T) {
