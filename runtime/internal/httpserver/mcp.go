@@ -38,16 +38,22 @@ func (h *Handler) mcp(w http.ResponseWriter, r *http.Request) {
 
 // post serves a POST whose body was read, and has that released.
 func (h *Handler) post(w http.ResponseWriter, r *http.Request, version string, body []byte, release func()) {
+	passed := false // Whoever serves it releases the body.
+	defer func() {
+		// An answer that breaks off on its way from another replica ends in a panic.
+		if !passed {
+			release()
+		}
+	}()
 	switch {
 	case engine.EraOf(version, body) == engine.EraStateless:
+		passed = true
 		h.Stateless.Post(w, r, body, release)
-		return
 	case transport.Principal(r.Context()).Verifier:
 		h.Core.RefuseForbidden(w, r)
 	case h.elsewhere(w, r, body):
 	default:
+		passed = true
 		h.Streamable.Post(w, r, body, release) //nolint:contextcheck // The request carries its context.
-		return
 	}
-	release()
 }

@@ -260,3 +260,31 @@ func TestRequestsAheadOfTheAnswer(t *testing.T) {
 		}
 	}
 }
+
+// cutting is a Router whose replicas break off all that they answer.
+type cutting struct{}
+
+func (cutting) Route(w http.ResponseWriter, _ *http.Request, _ string, _ []byte) bool {
+	w.WriteHeader(http.StatusOK)
+	_ = http.NewResponseController(w).Flush()
+	panic(http.ErrAbortHandler)
+}
+
+// A body is let go also if its answer breaks off on the way from another replica.
+func TestABodyThatWasForwardedIsReleased(t *testing.T) {
+	t.Parallel()
+	budget := limit.NewBytes(1 << 20)
+	w := newWorld(t, worldOptions{budget: budget})
+	w.handler.Router = cutting{}
+	q := request{path: "/mcp", body: callBody(1, "echo", "{}"), header: inSession("elsewhere")}
+	response := w.send(t, t.Context(), q)
+	if body, err := io.ReadAll(response.Body); err == nil {
+		t.Errorf("the answer ended as if it were whole: %s", body)
+	}
+	_ = response.Body.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), long)
+	defer cancel()
+	if err := w.handler.Quiet(ctx); err != nil || budget.Held() != 0 {
+		t.Errorf("%d bytes are still held, %v", budget.Held(), err)
+	}
+}
