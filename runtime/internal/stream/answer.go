@@ -180,16 +180,20 @@ func (l *lean) endChunk(b *batch) {
 		}
 		b.buffer = append(b.buffer, chunkEnd...)
 	}
-	if l.out.spent() {
+	if l.last() {
 		b.buffer = append(b.buffer, lastChunk...)
 		l.answer.whole = true
 	}
 	b.rest = b.buffer
 }
 
+// last reports whether the client has the whole answer with what the writer has. Whoever
+// shuts down closes the connection of one that goes on.
+func (l *lean) last() bool { return l.out.spent() && l.out.Reason() != Shutdown }
+
 // terminate writes the end of an answer that did not go with the last of it.
 func (l *lean) terminate(b *batch) {
-	if l.answer == nil || l.answer.whole || l.answer.failed != "" || l.out.Reason().broken() {
+	if l.answer == nil || l.answer.whole || l.answer.failed != "" || !l.last() {
 		return
 	}
 	l.answer.whole = true

@@ -457,3 +457,30 @@ func TestAnswerMovesUnderway(t *testing.T) {
 	}
 	group.Wait()
 }
+
+// breaking is a Log during which the stream breaks: its writer was not interrupted yet.
+type breaking struct{ out *Outbox }
+
+func (b breaking) Keep(id []byte, _ *Message) []byte {
+	b.out.mu.Lock()
+	defer b.out.mu.Unlock()
+	b.out.reason = WriteFailed
+	return id
+}
+
+// An answer that breaks off while it is written does not look whole.
+func TestAnswerThatBreaksIsNotWhole(t *testing.T) {
+	t.Parallel()
+	h := newHarbour(t)
+	out := NewOutbox(0, nil)
+	l := h.moved(t, out, Options{Log: breaking{out}})
+	send(t, out, "progress")
+	l.reads(t, "00000010\r\ndata: progress\n\n\r\n")
+	if rest, err := io.ReadAll(l.read); err != nil || len(rest) > 0 {
+		t.Errorf("after it came %q, %v; want the end of the connection", rest, err)
+	}
+	if got := l.reason(t); got != WriteFailed {
+		t.Errorf("reason %q", got)
+	}
+	h.kept(t)
+}

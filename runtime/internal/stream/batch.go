@@ -338,11 +338,12 @@ func (o *Outbox) share(b *batch) {
 	}
 }
 
-// spent reports whether nothing follows what the writer has.
+// spent reports whether nothing follows what the writer has, and the client has all
+// with it: what was queued is gone if the stream broke.
 func (o *Outbox) spent() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.reason != "" && o.queue == nil && o.dirty == 0 && o.last == nil
+	return o.reason != "" && !o.reason.broken() && o.queue == nil && o.dirty == 0 && o.last == nil
 }
 
 // releaseLocked gives the place of what was written to those who wait.
