@@ -804,6 +804,7 @@ func TestUnpack(t *testing.T) {
 		{name: "broken gzip", encoding: "gzip", body: "hello", want: outcome{Status: 200, Error: true}},
 		{name: "cut gzip", encoding: "gzip", body: packed.String()[:packed.Len()-9], want: outcome{Status: 200, Body: "hello", Error: true}},
 		{name: "nothing", encoding: "gzip", want: outcome{Status: 200}},
+		{name: "no chunk", encoding: "gzip\r\nTransfer-Encoding: chunked", body: "0\r\n\r\n", want: outcome{Status: 200}},
 		{name: "asked for", encoding: "gzip", header: http.Header{"Accept-Encoding": {"gzip"}}, body: packed.String(), want: outcome{Status: 200, Body: packed.String()}},
 		{name: "a stream", stream: config.StreamSSE, encoding: "gzip", body: packed.String(), want: outcome{Status: 200, Body: packed.String()}},
 		{name: "another", encoding: "br", body: "hello", want: outcome{Status: 200, Body: "hello"}},

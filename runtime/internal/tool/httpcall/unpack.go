@@ -5,6 +5,7 @@ package httpcall
 
 import (
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -33,6 +34,9 @@ type unpacked struct {
 func (u *unpacked) Read(p []byte) (int, error) {
 	if u.from == nil {
 		from, err := gzip.NewReader(u.body)
+		if errors.Is(err, io.EOF) {
+			return 0, io.EOF // There is nothing to unpack.
+		}
 		if err != nil {
 			return 0, fmt.Errorf("failed to unpack the answer: %w", err)
 		}
