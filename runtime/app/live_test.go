@@ -57,9 +57,8 @@ func TestAChangeOfTheKubeletIsHeardAtOnce(t *testing.T) {
 	}
 	slices.Sort(took)
 	t.Logf("from the new files to list_changed on the stream: median %v, p95 %v, max %v", took[changes/2], took[changes*95/100-1], took[changes-1])
-	// A busy machine makes some slow; a wait makes all slow.
-	if least := took[0]; least >= settleEvents {
-		t.Errorf("all changes took %v or more, as if they had waited %v for quiet", least, settleEvents)
+	if median := took[changes/2]; median >= settleEvents {
+		t.Errorf("half of the changes took %v or more, as if they had waited %v for quiet", median, settleEvents)
 	}
 }
 

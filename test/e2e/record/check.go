@@ -17,9 +17,9 @@ const (
 	// soon: one that is made with Go's ReverseProxy, as Traefik is, may still look
 	// for the end of the request's body when the answer comes, finds the body
 	// closed, and gives the connection up. It does so to any server that answers a
-	// POST with a stream within a fraction of a millisecond. A busy client sees it
-	// later. What comes more often than by chance is no such race.
-	hasty = 150 * time.Millisecond
+	// POST with a stream within a fraction of a millisecond. What comes more often than
+	// by chance is no such race.
+	hasty = 50 * time.Millisecond
 	// maxHasty is how many such drops of one client's stream may be chance, however
 	// few it opened.
 	maxHasty = 3
