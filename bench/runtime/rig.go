@@ -57,7 +57,7 @@ func newRig(ctx context.Context, dir, backend string, servers ...string) (*rig, 
 
 // build builds a program of the module in a folder, as releases are built.
 func (r *rig) build(ctx context.Context, module, name, pkg string) error {
-	build := exec.CommandContext(ctx, "go", "-C", module, "build", "-trimpath", "-o", filepath.Join(r.dir, name), pkg)
+	build := exec.CommandContext(ctx, "go", "-C", module, "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(r.dir, name), pkg)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {

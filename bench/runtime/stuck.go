@@ -19,7 +19,7 @@ const (
 	stuckClients = 50
 	// stuckRounds are how often others are measured without and with them, each of
 	// them tried so often on a busy machine.
-	stuckRounds = 1
+	stuckRounds = 5
 	stuckTries  = 3
 	// filling is how long what is sent to them may pile up.
 	filling = 1500 * time.Millisecond
@@ -137,7 +137,7 @@ func settled(ctx context.Context, at load.Server, o options) (door.Sample, error
 
 // stickOnce measures others without and with stuck clients, and what those take.
 // It waits for their end if that is wanted.
-func stickOnce(ctx context.Context, at load.Server, o options, _ bool) (stuckRound, error) {
+func stickOnce(ctx context.Context, at load.Server, o options, wait bool) (stuckRound, error) {
 	var found stuckRound
 	others := func() (load.Calls, error) {
 		return load.CallLoop(ctx, at, load.Session, echo, o.callers/4, o.duration/2)
@@ -164,16 +164,6 @@ func stickOnce(ctx context.Context, at load.Server, o options, _ bool) (stuckRou
 		return found, err
 	}
 	grown := after.Sub(before)
-	d := func(n string, a, b uint64) { fmt.Printf("  %s %.1f", n, float64(int64(a)-int64(b))/stuckClients/1024) }
-	a, b := after.MS, before.MS
-	d("alloc", a.HeapAlloc, b.HeapAlloc); d("inuse", a.HeapInuse, b.HeapInuse); d("idle-rel", a.HeapIdle-a.HeapReleased, b.HeapIdle-b.HeapReleased); d("stack", a.StackInuse, b.StackInuse); d("stacksys", a.StackSys, b.StackSys)
-	d("mspan", a.MSpanInuse, b.MSpanInuse); d("mspansys", a.MSpanSys, b.MSpanSys); d("gcsys", a.GCSys, b.GCSys); d("other", a.OtherSys, b.OtherSys); d("buck", a.BuckHashSys, b.BuckHashSys)
-	fmt.Printf("  base: alloc %d inuse %d anon %d\n", b.HeapAlloc>>10, b.HeapInuse>>10, before.Anonymous>>10)
-	for i := range a.BySize {
-		n := int64(a.BySize[i].Mallocs-a.BySize[i].Frees) - int64(b.BySize[i].Mallocs-b.BySize[i].Frees)
-		if n*int64(a.BySize[i].Size) > 20000 { fmt.Printf("    %d: %d = %.1f\n", a.BySize[i].Size, n, float64(n*int64(a.BySize[i].Size))/stuckClients/1024) }
-	}
-	fmt.Printf("GROWN anon %.0f heap %.0f stacks %.0f gor %v sock %v\n", grown.Memory/stuckClients/1024, grown.Heap/stuckClients/1024, float64(after.Stacks-before.Stacks)/stuckClients/1024, after.Goroutines-before.Goroutines, after.Sockets-before.Sockets)
 	busy, err := others()
 	if err != nil {
 		return found, err
@@ -185,7 +175,7 @@ func stickOnce(ctx context.Context, at load.Server, o options, _ bool) (stuckRou
 	if after.Accepted-before.Accepted < stuckClients {
 		return found, errCutEarly
 	}
-	for false && after.Accepted > before.Accepted && time.Since(began) < 2*cutPatience {
+	for wait && after.Accepted > before.Accepted && time.Since(began) < 2*cutPatience {
 		if err := pause(ctx, 200*time.Millisecond); err != nil {
 			return found, err
 		}

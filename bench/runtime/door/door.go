@@ -13,7 +13,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
-	rpprof "runtime/pprof"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -35,7 +34,6 @@ type Sample struct {
 	// the kernel holds in their queues, in bytes.
 	Sockets, Accepted int
 	Kernel            uint64
-	MS runtime.MemStats
 }
 
 // Sub returns what was added since before. Memory may have shrunk: see Growth.
@@ -81,16 +79,7 @@ func Serve(ctx context.Context, addr string, change func() error) error {
 			runtime.GC() // What pools hold goes with the second one.
 			debug.FreeOSMemory()
 		}
-		sm := take()
-		if r.URL.Query().Has("collect") && os.Getenv("DUMP") != "" {
-			f, _ := os.Create(fmt.Sprintf("%s.%d.%d", os.Getenv("DUMP"), os.Getpid(), time.Now().UnixMilli()%1000000))
-			debug.WriteHeapDump(f.Fd())
-			f.Close()
-			f, _ = os.Create(fmt.Sprintf("%s.%d.%d.prof", os.Getenv("DUMP"), os.Getpid(), time.Now().UnixMilli()%1000000))
-			rpprof.Lookup("heap").WriteTo(f, 0)
-			f.Close()
-		}
-		_ = json.NewEncoder(w).Encode(sm) // Who asked has gone away, if it fails.
+		_ = json.NewEncoder(w).Encode(take()) // Who asked has gone away, if it fails.
 	})
 	mux.HandleFunc("POST /change", func(w http.ResponseWriter, _ *http.Request) {
 		if change == nil {
@@ -117,7 +106,6 @@ func take() Sample {
 		Heap: m.HeapAlloc, Stacks: m.StackInuse, Mallocs: m.Mallocs, Allocated: m.TotalAlloc,
 		Goroutines: runtime.NumGoroutine(), CPU: time.Duration(usage.Utime.Nano() + usage.Stime.Nano()),
 	}
-	s.MS = m
 	s.RSS, s.Anonymous = Memory(os.Getpid())
 	s.Sockets, s.Accepted, s.Kernel = sockets()
 	return s
