@@ -97,9 +97,9 @@ func newTransport(plan *config.HTTPPlan, o Options) transport {
 		Timeout: dialTimeout, Resolver: o.Resolver, Control: g.control,
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3},
 	}
-	dial, buffer, readers := dialer.DialContext, 0, &answerReaders
+	dial, buffer := dialer.DialContext, 0
 	if plan.Stream != "" {
-		dial, buffer, readers = narrow(dial), streamBuffer, &streamReaders
+		dial, buffer = narrow(dial), streamBuffer
 	}
 	plain := &http.Transport{
 		DialContext:            dial,
@@ -118,7 +118,7 @@ func newTransport(plan *config.HTTPPlan, o Options) transport {
 	if o.plain {
 		return plain
 	}
-	return &lean{plain: plain, dial: dial, idle: idleConns{limit: o.MaxConcurrency}, readers: readers, unpack: plan.Stream == ""}
+	return &lean{plain: plain, dial: dial, idle: idleConns{limit: o.MaxConcurrency}, unpack: plan.Stream == ""}
 }
 
 // streamWindow is how much the kernel takes from a backend that streams before its

@@ -40,8 +40,6 @@ type lean struct {
 	plain *http.Transport
 	dial  func(ctx context.Context, network, address string) (net.Conn, error)
 	idle  idleConns
-	// readers are what answers are read with.
-	readers *sync.Pool
 	// unpack is whether answers that are compressed are unpacked.
 	unpack bool
 }

@@ -22,16 +22,8 @@ import (
 // errLongHead is what reading a head ends with that has no end.
 var errLongHead = fmt.Errorf("the head of the answer has more than %d bytes", maxHeaderBytes)
 
-// leanStreamBuffer is what a connection is read with whose answer streams, in bytes
-// (1 KiB): most heads and events fit. Longer ones go past it, to whoever reads
-// the body; what a client does not take stays in the kernel.
-const leanStreamBuffer = 1 << 10
-
-// answerReaders and streamReaders are for connections while they are read.
-var (
-	answerReaders = sync.Pool{New: func() any { return bufio.NewReader(nil) }}
-	streamReaders = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, leanStreamBuffer) }}
-)
+// readers are for connections while they are read, 4 KiB each.
+var readers = sync.Pool{New: func() any { return bufio.NewReader(nil) }}
 
 // conn is a connection to a backend. One call at a time uses it; nobody reads from
 // it in between.
@@ -119,7 +111,7 @@ func (c *conn) exchange(request *http.Request, message *bytes.Buffer) (*http.Res
 // §15.2) within the same bound.
 func (c *conn) receive(request *http.Request) (*http.Response, error) {
 	c.left = maxHeaderBytes
-	c.reader, _ = c.way.readers.Get().(*bufio.Reader)
+	c.reader, _ = readers.Get().(*bufio.Reader)
 	c.reader.Reset(c)
 	if _, err := c.reader.Peek(1); err != nil {
 		return nil, err
@@ -157,7 +149,7 @@ func (c *conn) end(keep bool) {
 	c.stop = nil
 	if c.reader != nil {
 		c.reader.Reset(nil)
-		c.way.readers.Put(c.reader)
+		readers.Put(c.reader)
 		c.reader = nil
 	}
 	if !keep || !c.way.idle.put(c) {

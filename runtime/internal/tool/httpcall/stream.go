@@ -129,12 +129,11 @@ type fields struct {
 // progressFields reads an event that is an object with at least one usable
 // member; others are texts.
 func progressFields(event []byte) (f fields, ok bool) {
-	event = bytes.TrimLeft(event, " \t\r\n")
-	if len(event) == 0 || event[0] != '{' {
-		return f, false
-	}
 	if f, ok = plainFields(event); ok {
 		return f, true
+	}
+	if event = bytes.TrimLeft(event, " \t\r\n"); len(event) == 0 || event[0] != '{' {
+		return f, false
 	}
 	return decodedFields(event)
 }
