@@ -94,7 +94,8 @@ func (h *Host) enter() bool {
 
 // Close ends all lean streams, after what is queued in them, and waits for their
 // writers, and for answers until their senders close them. When ctx ends before,
-// it cuts those that are left and returns ctx's error. Streams that open later, and all plain ones, are net/http's to end.
+// it cuts those that are left and returns ctx's error. Streams that open later, and
+// all plain ones, are net/http's to end.
 func (h *Host) Close(ctx context.Context) error {
 	h.mu.Lock()
 	first := !h.closed && h.poller != nil

@@ -124,8 +124,8 @@ func (o *Outbox) Send(ctx context.Context, m Message) error {
 	}
 }
 
-// giveUp takes w out of the waiters. A message that was admitted meanwhile
-// stays sent.
+// giveUp takes w out of the waiters. A message that was admitted meanwhile, or took the
+// place of others, stays sent.
 func (o *Outbox) giveUp(ctx context.Context, w *waiter) error {
 	o.mu.Lock()
 	i := slices.Index(o.waiters, w)
@@ -135,13 +135,14 @@ func (o *Outbox) giveUp(ctx context.Context, w *waiter) error {
 		o.admitLocked()
 	}
 	o.unlockAndWake(false)
-	if i >= 0 && !w.queued {
+	switch {
+	case i < 0:
+		return <-w.admitted
+	case w.queued:
+		return nil
+	default:
 		return ctx.Err()
 	}
-	if i >= 0 {
-		return nil
-	}
-	return <-w.admitted
 }
 
 // Mark implements Stream.
