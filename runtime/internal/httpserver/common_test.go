@@ -240,11 +240,7 @@ var commonScenarios = []scenario{
 				{path: messages, body: callBody(1, "echo", "{}")},
 				modernCall("echo", "{}"),
 			} {
-				response := w.send(t, t.Context(), q)
-				response.Body.Close()
-				if response.StatusCode >= 300 || !response.Close {
-					t.Errorf("%s: %d, close %v; want an answer and the end of the connection", q.path, response.StatusCode, response.Close)
-				}
+				w.wantLastAnswer(t, q)
 			}
 		},
 	},
@@ -271,11 +267,7 @@ var commonScenarios = []scenario{
 				{path: messages, body: callBody(1, "echo", "{}")},
 				modernCall("echo", "{}"),
 			} {
-				response := w.send(t, t.Context(), q)
-				response.Body.Close()
-				if response.StatusCode >= 300 || !response.Close {
-					t.Errorf("%s: %d, close %v; want an answer and the end of the connection", q.path, response.StatusCode, response.Close)
-				}
+				w.wantLastAnswer(t, q)
 			}
 		},
 	},
@@ -295,4 +287,14 @@ func closedAsSignal(w *world) <-chan struct{} {
 		close(done)
 	}()
 	return done
+}
+
+// wantLastAnswer sends a request, whose answer must end its connection.
+func (w *world) wantLastAnswer(t *testing.T, q request) {
+	t.Helper()
+	response := w.send(t, t.Context(), q)
+	response.Body.Close()
+	if response.StatusCode >= 300 || !response.Close {
+		t.Errorf("%s: %d, close %v; want an answer and the end of the connection", q.path, response.StatusCode, response.Close)
+	}
 }

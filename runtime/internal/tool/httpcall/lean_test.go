@@ -681,16 +681,24 @@ func TestOneConnection(t *testing.T) {
 	}
 }
 
-// TestCloseBeforeTheEnd drops an answer that has not been read: its connection goes.
-func TestCloseBeforeTheEnd(t *testing.T) {
-	t.Parallel()
-	gone := make(chan struct{})
-	b := serveRaw(t, func(_ int, c net.Conn) {
-		defer close(gone)
+// greetOnce is a backend that answers one request with hello; gone is closed when its
+// caller has closed the connection.
+func greetOnce(t *testing.T) (b *rawBackend, gone <-chan struct{}) {
+	t.Helper()
+	left := make(chan struct{})
+	b = serveRaw(t, func(_ int, c net.Conn) {
+		defer close(left)
 		hear(t, bufio.NewReader(c))
 		send(c, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
 		_, _ = c.Read(make([]byte, 1))
 	})
+	return b, left
+}
+
+// TestCloseBeforeTheEnd drops an answer that has not been read: its connection goes.
+func TestCloseBeforeTheEnd(t *testing.T) {
+	t.Parallel()
+	b, gone := greetOnce(t)
 	l := newLean(t)
 	response, err := l.RoundTrip(b.request(t.Context(), t, http.MethodGet, nil))
 	if err != nil {
@@ -710,13 +718,7 @@ func TestCloseBeforeTheEnd(t *testing.T) {
 // still, but the connection is closed and not kept.
 func TestEndBeforeTheRest(t *testing.T) {
 	t.Parallel()
-	gone := make(chan struct{})
-	b := serveRaw(t, func(_ int, c net.Conn) {
-		defer close(gone)
-		hear(t, bufio.NewReader(c))
-		send(c, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
-		_, _ = c.Read(make([]byte, 1))
-	})
+	b, gone := greetOnce(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	l := newLean(t)
 	response, err := l.RoundTrip(b.request(ctx, t, http.MethodGet, nil))
